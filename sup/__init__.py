@@ -1,0 +1,1 @@
+"""SUP, CMU's Software Upgrade Protocol: collections, the file server, the client and their tools."""

@@ -1,0 +1,1 @@
+"""The programs of SUP, one module each: `sup`, `supfilesrv`, `supscan`."""

@@ -1,0 +1,60 @@
+"""Names of files in a collection, as they travel in SUP's messages, list files and scan files.
+
+A name is `bytes`, relative to the collection's base (or prefix) directory. Both sides bring every name
+that another program wrote into one form before they compare or use it, and refuse a name that could
+leave the directory: what is lexically safe here is opened component by component by `sup.beneath`.
+"""
+
+from collections.abc import Iterator
+
+TOP = b"."
+"""The collection's top directory, which `upgrade .` lists under this name (SUP 6.1.1)."""
+
+
+class UnsafeName(ValueError):
+    """A name that may not be used as the name of a file in a collection."""
+
+
+def normalise(name: bytes) -> bytes:
+    """The one form of `name`: no `./` in front or within, no doubled and no trailing `/`.
+
+    Raises UnsafeName for a name that is empty, absolute, holds a NUL byte or a `..` component (SUP 9.3.1).
+    """
+    if not name:
+        raise UnsafeName("an empty name is not the name of a file")
+    if b"\0" in name:
+        raise UnsafeName(f"the name {name!r} holds a NUL byte")
+    if name.startswith(b"/"):
+        raise UnsafeName(f"the name {name!r} is absolute; only names below the base directory are allowed")
+    if b"/" not in name:
+        parts = [name]
+    else:
+        parts = [part for part in name.split(b"/") if part and part != b"."]
+    if b".." in parts:
+        raise UnsafeName(f"the name {name!r} would leave the base directory")
+    return b"/".join(parts) or TOP
+
+
+def ancestors(name: bytes) -> Iterator[bytes]:
+    """The directories above a normalised `name`, nearest first; the top directory itself is not among them."""
+    slash = name.rfind(b"/")
+    while slash > 0:
+        name = name[:slash]
+        yield name
+        slash = name.rfind(b"/")
+
+
+def is_refused(name: bytes, refused: frozenset[bytes]) -> bool:
+    """Whether `name`, a directory above it, or the whole collection (`.`) is in `refused` (SUP 4.2).
+
+    The match is exact, byte by byte, without wildcards. A `./` in front is put aside on both sides; other
+    spellings (`x/`, `a//b`) match nothing, as with the original.
+    """
+    if not refused:
+        return False
+    return TOP in refused or name in refused or any(above in refused for above in ancestors(name))
+
+
+def beneath(directory: bytes, name: bytes) -> bytes:
+    """The name of `name`, found in `directory`, both seen from the top directory."""
+    return name if directory == TOP else directory + b"/" + name
