@@ -2,7 +2,7 @@
 
 A name is `bytes`, relative to the collection's base (or prefix) directory. Both sides bring every name
 that another program wrote into one form before they compare or use it, and refuse a name that could
-leave the directory: what is lexically safe here is opened component by component by `sup.beneath`.
+leave the directory: what is lexically safe here is opened component by component by `sup.tree`.
 """
 
 from collections.abc import Iterator
