@@ -1,0 +1,1 @@
+"""Captures: packets in and out of files, the conversations they hold, and everything that shows them."""
