@@ -44,15 +44,20 @@ def ancestors(name: bytes) -> Iterator[bytes]:
         slash = name.rfind(b"/")
 
 
-def is_refused(name: bytes, refused: frozenset[bytes]) -> bool:
-    """Whether `name`, a directory above it, or the whole collection (`.`) is in `refused` (SUP 4.2).
-
-    The match is exact, byte by byte, without wildcards. A `./` in front is put aside on both sides; other
-    spellings (`x/`, `a//b`) match nothing, as with the original.
-    """
-    if not refused:
+def is_covered(name: bytes, names: frozenset[bytes]) -> bool:
+    """Whether `name`, a directory above it, or the whole collection (`.`) is in `names`."""
+    if not names:
         return False
-    return TOP in refused or name in refused or any(above in refused for above in ancestors(name))
+    return TOP in names or name in names or any(above in names for above in ancestors(name))
+
+
+def is_refused(name: bytes, refused: frozenset[bytes]) -> bool:
+    """Whether the client refuses `name`: the name or one above it is in its refuse file (SUP 4.2).
+
+    The match is exact, byte by byte, without wildcards; spellings that are not normalised (`x/`, `a//b`)
+    match nothing, as with the original.
+    """
+    return is_covered(name, refused)
 
 
 def beneath(directory: bytes, name: bytes) -> bytes:

@@ -42,7 +42,9 @@ def omitany_expression(pattern: bytes, historic: bool = False) -> re.Pattern[byt
 def any_of(patterns: Iterable[bytes], historic: bool = False) -> re.Pattern[bytes] | None:
     """One expression for many omitany patterns, to be tried once per name; None for no pattern at all."""
     expressions = [omitany_expression(pattern, historic).pattern for pattern in patterns]
-    return re.compile(b"|".join(b"(?:%s)" % expression for expression in expressions)) if expressions else None
+    return (
+        re.compile(b"|".join(b"(?:%s)" % expression for expression in expressions)) if expressions else None
+    )
 
 
 def has_wildcard(pattern: bytes) -> bool:
@@ -131,7 +133,9 @@ def _fixed(part: bytes, ignored: int) -> bytes:
             if end < 0:
                 return b"(?!)"
             members = _members(part, start, end)
-            expression += b"[" + b"".join(rb"\x%02x" % byte for byte in members) + b"]" if members else b"(?!)"
+            expression += (
+                b"[" + b"".join(rb"\x%02x" % byte for byte in members) + b"]" if members else b"(?!)"
+            )
             at = end + 1
         else:
             expression += re.escape(sign)

@@ -25,7 +25,9 @@ class LeavesTree(OSError):
     """A symbolic link leads to a place that may not be served."""
 
     def __init__(self, name: bytes) -> None:
-        super().__init__(errno.EACCES, "link leads out of the directories that may be served", os.fsdecode(name))
+        super().__init__(
+            errno.EACCES, "link leads out of the directories that may be served", os.fsdecode(name)
+        )
 
 
 def is_within(path: bytes, root: bytes) -> bool:
