@@ -1,0 +1,138 @@
+"""One NetInfo domain: calls in, results and changes out, and no I/O (NETINFO 2).
+
+`Domain.call` answers a procedure; what else must happen because of it (a change to be stored and told to clones, a check
+with the master) is put into the domain's outbox, for whoever serves it to `take`. Nothing here waits: where a verdict on
+a password is missing, `access.Unverified` comes out before anything has changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import attrs
+
+from wire.formats.netinfo import NETINFO, Binding, Object
+
+from . import procedures
+from .access import Access, Caller
+from .events import Changed, Event, Replaced
+from .generation import NEXT, Generation
+from .limits import Limits
+from .tree import Commit, Totals, Tree, Vacancy, records_of
+
+T = TypeVar("T")
+
+
+@attrs.define
+class Surroundings:
+    """What a domain must know of the world around it; the server keeps it up to date."""
+
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    """IPv4 addresses of this host, loopback included."""
+    hostname: str = "localhost"
+    parent: Binding | None = None
+    """A server of the parent domain that was found alive (NETINFO 4.3)."""
+    forced_root: bool = False
+    """Never has a parent (netinfod -n)."""
+    sending: int = 0
+    """READALL replies under way."""
+    receiving: bool = False
+    """This clone is receiving a READALL."""
+    waiting_updates: int = 0
+    """Changes that not every clone has been told of."""
+    notify_threads: int = 0
+    cleanup_remaining: float = 0.0
+    """Seconds until the next periodic check of the clones."""
+    connections: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """TCP connections: now, most ever, most allowed, closed to make room."""
+
+
+class Memo:
+    """Remembers what was read from the tree until the tree changes."""
+
+    def __init__(self) -> None:
+        self._totals: Totals | None = None
+        self._known: dict[Callable[..., Any], Any] = {}
+
+    def __call__(self, function: Callable[[Tree], T], tree: Tree) -> T:
+        if self._totals is not tree.totals:
+            self._totals = tree.totals
+            self._known.clear()
+        if function not in self._known:
+            self._known[function] = function(tree)
+        value: T = self._known[function]
+        return value
+
+
+class Domain:
+    """A domain as one server holds it.
+
+    tag: the name under which this host serves it.  clone: it only takes changes from its master (NETINFO 3.5).
+    access: the rules about callers; the default is the modern one.
+    """
+
+    def __init__(
+        self,
+        tag: bytes,
+        tree: Tree | None = None,
+        *,
+        access: Access | None = None,
+        clone: bool = False,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self.tag = tag
+        self.tree = tree if tree is not None else Tree(access.generation if access else NEXT)
+        self.access = access or Access(self.tree.generation)
+        self.clone = clone
+        self.surroundings = surroundings or Surroundings()
+        self.memo = Memo()
+        self.calls = [0] * len(NETINFO.procedures)
+        self.microseconds = [0.0] * len(NETINFO.procedures)
+        self.outbox: list[Event] = []
+
+    @property
+    def generation(self) -> Generation:
+        return self.tree.generation
+
+    @property
+    def limits(self) -> Limits:
+        return self.tree.limits
+
+    def call(self, number: int, argument: Any, caller: Caller) -> Any:
+        """The result of procedure *number*, a value of its result format in `NETINFO`.
+
+        Raises `Unverified` (compute the verdict, call again), `NotServed` (a BIND that this domain does not serve) and
+        `ReplyTooLarge`.
+        """
+        start = time.perf_counter()
+        result = procedures.TABLE[number](self, argument, caller)
+        self.calls[number] += 1
+        self.microseconds[number] += (time.perf_counter() - start) * 1e6
+        return result
+
+    def take(self) -> list[Event]:
+        """What has happened since the last `take`, in order."""
+        events, self.outbox = self.outbox, []
+        return events
+
+    def changed(self, commit: Commit, procedure: str, argument: Any) -> None:
+        """Note a change for the store and the clones."""
+        self.outbox.append(Changed(commit, NETINFO.by_name[procedure], argument))
+
+    def undo(self, changes: Iterable[Changed]) -> None:
+        """Take back changes that could not be stored: all since the first of them, in the order they were made."""
+        for change in reversed(list(changes)):
+            self.tree.undo(change.commit)
+
+    def replace(self, objects: Iterable[Object], highest_id: int) -> None:
+        """A clone takes over what READALL brought. Raises DamagedTree, and keeps what it has, if that is no tree."""
+        records = list(records_of(objects))
+        slots = max([record.number for record in records], default=-1) + 1
+        if self.generation.highest_is_count:
+            slots = max(slots, min(highest_id, slots + self.limits.target_gap))
+        checksum = sum((record.number + 1) * record.instance for record in records) & 0xFFFFFFFF
+        vacancies: tuple[Vacancy, ...] = ()
+        self.tree = Tree.load(records, vacancies, Totals(checksum, slots, 0), self.generation, self.limits)
+        self.outbox.append(Replaced(self.tree))

@@ -1,0 +1,177 @@
+"""Masters and clones of one domain: who they are, and what passes between them (NETINFO 3.5, 4.1, 5).
+
+Sans-IO: it decides what to send to whom and what a received transfer means; sockets, threads and time are the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from wire.codec import codec
+from wire.formats.netinfo import NETINFO, NiStatus, Object, ReadallBody, Result
+from wire.formats.rpc import AuthUnix
+
+from .access import RESERVED, Caller, Refused, View, show
+from .generation import Generation
+from .hierarchy import Server, addresses, machines, served, servers
+from .index import first
+from .tree import ROOT, Tree
+
+if TYPE_CHECKING:
+    from .domain import Domain
+
+MORE = 4
+"""Bytes of the word that says whether another object follows (NETINFO 1.2, ni_object_list)."""
+
+
+def master_of(tree: Tree) -> tuple[bytes, bytes] | None:
+    """(host, tag) of the master, from the root's `master` property (NETINFO 4.1)."""
+    root = tree.get(ROOT)
+    values = first(root.properties, b"master") if root else ()
+    host, slash, tag = (values[0] if values else b"").partition(b"/")
+    return (host, tag) if slash else None
+
+
+def master_addresses(tree: Tree) -> tuple[str, ...]:
+    """The addresses of the master's host, from the domain's own /machines."""
+    named = master_of(tree)
+    found = tree.path(b"machines", named[0]) if named else None
+    return addresses(found) if found else ()
+
+
+def is_clone(tree: Tree, tag: bytes, own: Sequence[str], generation: Generation) -> bool:
+    """Whether this host, with the addresses *own*, serves *tag* as a clone (NETINFO 4.1). `local` never is one."""
+    named = master_of(tree)
+    if named is None or tag == b"local":
+        return False
+    if generation.tag_decides_clone and named[1] != tag:
+        return True
+    theirs = master_addresses(tree)
+    return bool(theirs) and not set(theirs) & set(own)
+
+
+def is_update(domain: Domain, caller: Caller) -> bool:
+    """Whether a write to a clone comes from its master (NETINFO 3.5)."""
+    if not 0 < caller.port < RESERVED:
+        return False
+    if domain.generation.anonymous_updates and isinstance(caller.credential.body, AuthUnix):
+        return False
+    known = domain.memo(master_addresses, domain.tree)
+    if not known and domain.generation.orphan_updates:
+        return caller.address == "127.0.0.1"
+    return caller.address in known
+
+
+def clones(tree: Tree, tag: bytes, own: Iterable[str], generation: Generation) -> tuple[Server, ...]:
+    """The clones that a master tells of its changes: machines that serve `./tag`, but itself (NETINFO 5.1)."""
+    mine = set(own)
+    found = []
+    for machine in machines(tree):
+        theirs = addresses(machine)
+        tags = [served_tag for domain, served_tag in served(machine) if domain == b"."]
+        if not theirs or not tags:
+            continue
+        if generation.one_clone_per_serves:
+            found += [Server(theirs[0], each) for each in tags if not (theirs[0] in mine and each == tag)]
+        elif theirs[0] not in mine:
+            found.append(Server(theirs[0], tags[0]))
+    return tuple(dict.fromkeys(found))
+
+
+# --- READALL, sending -----------------------------------------------------------------------------------------------
+
+
+def may_read_all(domain: Domain, checksum: int, caller: Caller) -> bool:
+    """Whether READALL sends the domain; False if the caller has it already. Raises Refused (NETINFO 5.3)."""
+    if domain.access.guards.readall and not caller.own and not _serves_domain(domain, caller.address):
+        raise Refused(NiStatus.NI_PERM)
+    if domain.clone and not _clone_may_answer(domain):
+        raise Refused(NiStatus.NI_NOTMASTER)
+    if checksum == domain.tree.checksum:
+        return False
+    if domain.generation.busy_while_sending and domain.surroundings.waiting_updates:
+        raise Refused(NiStatus.NI_MASTERBUSY)
+    return True
+
+
+def _serves_domain(domain: Domain, address: str) -> bool:
+    return any(server.address == address for server in domain.memo(servers, domain.tree))
+
+
+def _clone_may_answer(domain: Domain) -> bool:
+    root = domain.tree.get(ROOT)
+    return (
+        domain.generation.root_settings
+        and root is not None
+        and first(root.properties, b"cloneReplyReadall")[:1] in ((b"yes",), (b"Yes",), (b"YES",))
+    )
+
+
+def snapshot(tree: Tree, view: View = show) -> Iterator[Object]:
+    """The whole tree as it is now, whatever happens to it while the objects are taken one after another."""
+    frozen = [(d.id, d.properties, d.parent, tuple(d.children)) for d in tree.walk()]
+    return (Object(id, view(properties), parent, children) for id, properties, parent, children in frozen)
+
+
+def transfer(tree: Tree, objects: Iterable[Object], batch: int = 256) -> Iterator[bytes]:
+    """READALL's result as chunks of bytes, *batch* directories each: a domain may be larger than one wants to hold twice."""
+    build = codec(NETINFO.by_name["READALL"].result).build
+    empty = build(Result(NiStatus.NI_OK, ReadallBody(tree.checksum, tree.highest_id, ())))
+    head, end = len(empty) - MORE, MORE
+    yield empty[:head]
+    several: list[Object] = []
+
+    def chunk() -> bytes:
+        return build(Result(NiStatus.NI_OK, ReadallBody(0, 0, tuple(several))))[head:-end]
+
+    for one in objects:
+        several.append(one)
+        if len(several) == batch:
+            yield chunk()
+            several.clear()
+    yield chunk() + empty[head:]
+
+
+# --- the root's settings --------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Tuning:
+    """How a master tells its clones (NETINFO 5.1, 5.2); times in seconds."""
+
+    update_latency: float
+    subthreads: int = 5
+    """Clones told at the same time."""
+    cleanup_wait: float | None = 1800.0
+    """Between two periodic RESYNCs; None: never."""
+
+
+def tuning(tree: Tree, generation: Generation) -> Tuning:
+    """The defaults of the generation, and what the root's properties say otherwise within their bounds."""
+    default = Tuning(generation.update_latency)
+    root = tree.get(ROOT)
+    if root is None or not generation.root_settings:
+        return default
+
+    def setting(name: bytes, low: int, high: int) -> int | None:
+        values = first(root.properties, name)
+        try:
+            return min(max(int(values[0]), low), high) if values else None
+        except ValueError:
+            return None
+
+    latency = setting(b"update_latency", 1, 7200)
+    threads = setting(b"subthreads", 1, 100)
+    cleanup = setting(b"cleanup_wait", 60, 36_000)
+    unlimited = first(root.properties, b"cleanup_wait")[:1] in (
+        (b"-1",),
+        (b"unlimited",),
+    )
+    return Tuning(
+        default.update_latency if latency is None else latency,
+        default.subthreads if threads is None else threads,
+        None if unlimited else default.cleanup_wait if cleanup is None else cleanup,
+    )

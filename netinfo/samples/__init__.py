@@ -1,0 +1,1 @@
+"""Raw-format texts of the starter domains (`netinfo.starter` fills them in)."""
