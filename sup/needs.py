@@ -80,7 +80,7 @@ def _compare(entry: ListEntry, local: os.stat_result | None, keep: bool) -> int 
         return 0
     if not stat.S_ISREG(entry.mode):
         return 0 if new else None
-    mtime = to_int32(local[stat.ST_MTIME])
+    mtime = to_int32(int(local[stat.ST_MTIME]))
     if keep and mtime > entry.mtime:
         return None
     if mtime == entry.mtime:

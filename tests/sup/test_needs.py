@@ -2,6 +2,7 @@
 
 import os
 import stat
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -20,7 +21,7 @@ def local(mode: int, mtime: int = 0) -> os.stat_result:
     return os.stat_result((mode, 1, 1, 1, 0, 0, 0, 0, mtime, 0))
 
 
-def decide(entry: ListEntry, found: os.stat_result | None, **switches: bool) -> int | None:
+def decide(entry: ListEntry, found: os.stat_result | None, **switches: Any) -> int | None:
     wanted = needed(
         read_listing([entry], b"sup/demo"),
         evolve(Collection(b"demo"), **switches),
@@ -66,7 +67,7 @@ def decide(entry: ListEntry, found: os.stat_result | None, **switches: bool) -> 
     ],
 )
 def test_the_decision(
-    flags: int, mode: int, found: os.stat_result | None, switches: dict[str, bool], answer: int | None
+    flags: int, mode: int, found: os.stat_result | None, switches: dict[str, Any], answer: int | None
 ) -> None:
     assert decide(ListEntry(b"x", mode, flags, 50), found, **switches) == answer
 
