@@ -1,8 +1,8 @@
 """Who calls a domain, and what that caller may do (NETINFO 3).
 
-The rules are pure: whether the connection itself makes its peer superuser (`superuser = reserved-port | same-user`) is
-decided outside and comes with the `Caller`; whether a password fits a hash is asked of an injected function, because
-DES crypt is slow and belongs on another thread (`Passwords`).
+The rules are pure: whether the connection itself makes its peer superuser (`superuser = reserved-port |
+same-user`) is decided outside and comes with the `Caller`; whether a password fits a hash is asked of an
+injected function, because DES crypt is slow and belongs on another thread (`Passwords`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from collections.abc import Callable, Sequence
 import attrs
 from passlib.hash import des_crypt
 
+from netinfo.generation import Generation
+from netinfo.index import first
+from netinfo.tree import ROOT, Directory, Tree
 from wire.formats.netinfo import NiStatus, Property
 from wire.formats.rpc import AUTH_NONE, Auth, AuthUnix
-
-from .generation import Generation
-from .index import first
-from .tree import ROOT, Directory, Tree
 
 RESERVED = 1024
 """Ports below this one are the superuser's (NETINFO 3.2)."""
@@ -31,7 +30,7 @@ Verify = Callable[[bytes, bytes], bool]
 """verify(password, hash): does the password fit the stored hash?"""
 
 
-class Refused(Exception):
+class StatusError(Exception):
     """A call is answered with a status other than NI_OK."""
 
     def __init__(self, status: NiStatus) -> None:
@@ -74,7 +73,8 @@ class Guards:
     throttle: bool = True
     """A peer that is not an own address and fails to authenticate must wait before it may try again."""
     passwords: bool = True
-    """`passwd` is empty for peers that neither are an own address nor come from an explicit trusted network."""
+    """`passwd` is empty for peers that neither are an own address nor come from an explicit trusted network.
+    """
 
 
 HISTORIC = Guards(readall=False, throttle=False, passwords=False)
@@ -86,7 +86,7 @@ def reserved_port(address: str, port: int, own: bool) -> bool:
     return own and 0 < port < RESERVED
 
 
-# --- passwords ------------------------------------------------------------------------------------------------------
+# --- passwords ----------------------------------------------------------------------------------------------
 
 
 def password_of(credential: AuthUnix) -> bytes:
@@ -100,7 +100,9 @@ def complement(password: bytes) -> bytes:
 
 
 def crypt_matches(password: bytes, stored: bytes) -> bool:
-    """Whether DES crypt of the password is the stored hash. Takes milliseconds; False for what is no such hash."""
+    """Whether DES crypt of the password is the stored hash. Takes milliseconds; False for what is no such
+    hash.
+    """
     try:
         return bool(des_crypt.verify(password, stored))
     except (ValueError, TypeError):
@@ -112,8 +114,10 @@ def crypt_hash(password: bytes, salt: str) -> bytes:
     return bytes(des_crypt.using(salt=salt).hash(password), "ascii")
 
 
-class Unverified(Exception):
-    """A verdict is needed that nobody has computed yet; compute `crypt_matches(password, stored)` and call again."""
+class UnverifiedError(Exception):
+    """A verdict is needed that nobody has computed yet; compute `crypt_matches(password, stored)` and call
+    again.
+    """
 
     def __init__(self, password: bytes, stored: bytes) -> None:
         super().__init__("a password verdict is needed")
@@ -124,9 +128,9 @@ class Unverified(Exception):
 class Passwords:
     """Remembers verdicts, so that a domain's call never waits for DES crypt.
 
-    Used as a domain's `verify`: raises `Unverified` when the verdict is not known. A call that ends so has changed
-    nothing; the server computes the verdict on a thread, `learn`s it and makes the call again. Passwords are kept as
-    keyed digests only.
+    Used as a domain's `verify`: raises `UnverifiedError` when the verdict is not known. A call that ends so
+    has changed nothing; the server computes the verdict on a thread, `learn`s it and makes the call again.
+    Passwords are kept as keyed digests only.
     """
 
     def __init__(self, size: int = 1024) -> None:
@@ -141,7 +145,7 @@ class Passwords:
     def __call__(self, password: bytes, stored: bytes) -> bool:
         digest = self._digest(password, stored)
         if digest not in self._verdicts:
-            raise Unverified(password, stored)
+            raise UnverifiedError(password, stored)
         self._verdicts.move_to_end(digest)
         return self._verdicts[digest]
 
@@ -168,7 +172,7 @@ class Throttle:
             self._ready.popitem(last=False)
 
 
-# --- networks -------------------------------------------------------------------------------------------------------
+# --- networks -----------------------------------------------------------------------------------------------
 
 
 def octets(number: bytes) -> tuple[int, ...] | None:
@@ -192,7 +196,9 @@ def in_network(address: Sequence[int], network: Sequence[int]) -> bool:
 
 
 def trusted_networks(tree: Tree) -> tuple[tuple[int, ...], ...] | None:
-    """The networks that the root's `trusted_networks` admits; None without that property: everybody (NETINFO 3.1)."""
+    """The networks that the root's `trusted_networks` admits; None without that property: everybody (NETINFO
+    3.1).
+    """
     root = tree.get(ROOT)
     if root is None or not any(prop.name == b"trusted_networks" for prop in root.properties):
         return None
@@ -209,7 +215,9 @@ def trusted_networks(tree: Tree) -> tuple[tuple[int, ...], ...] | None:
 
 
 def admits(tree: Tree, address: str, own: bool) -> bool:
-    """Whether a peer may connect at all: the rule of `trusted_networks`, asked when it connects (NETINFO 3.1)."""
+    """Whether a peer may connect at all: the rule of `trusted_networks`, asked when it connects (NETINFO
+    3.1).
+    """
     networks = trusted_networks(tree)
     return own or networks is None or _inside(address, networks)
 
@@ -220,14 +228,16 @@ def _inside(address: str, networks: Sequence[Sequence[int]]) -> bool:
 
 
 def loopback_only(tree: Tree) -> bool:
-    """Apple's "desktop" mode: no trusted network but 127 (NETINFO 3.1); the server then listens on 127.0.0.1 alone."""
+    """Apple's "desktop" mode: no trusted network but 127 (NETINFO 3.1); the server then listens on 127.0.0.1
+    alone.
+    """
     root = tree.get(ROOT)
     if root is None or not any(prop.name == b"trusted_networks" for prop in root.properties):
         return False
     return all(value.startswith(b"127") for value in first(root.properties, b"trusted_networks"))
 
 
-# --- who, and what they may do --------------------------------------------------------------------------------------
+# --- who, and what they may do ------------------------------------------------------------------------------
 
 
 @attrs.define
@@ -252,17 +262,19 @@ class Access:
     throttle: Throttle = attrs.Factory(Throttle)
 
     def identify(self, tree: Tree, caller: Caller) -> Identity:
-        """Who calls (NETINFO 3.2). Raises Refused NI_NOUSER or NI_AUTHERROR, even where anonymous might write."""
+        """Who calls (NETINFO 3.2). Raises StatusError NI_NOUSER or NI_AUTHERROR, even where anonymous might
+        write.
+        """
         if caller.superuser:
             return SUPERUSER
         if not isinstance(caller.credential.body, AuthUnix):
             return ANONYMOUS
         throttled = self.guards.throttle and not caller.own
         if throttled and self.throttle.blocks(caller.address, self.clock()):
-            raise Refused(NiStatus.NI_AUTHERROR)
+            raise StatusError(NiStatus.NI_AUTHERROR)
         try:
             identity = self._authenticate(tree, caller.credential.body)
-        except Refused:
+        except StatusError:
             self.counts.users_bad += 1
             if throttled:
                 self.throttle.failed(caller.address, self.clock())
@@ -273,11 +285,11 @@ class Access:
     def _authenticate(self, tree: Tree, credential: AuthUnix) -> Identity:
         users = tree.path(b"users")
         if users is None:
-            raise Refused(NiStatus.NI_NOUSER)
+            raise StatusError(NiStatus.NI_NOUSER)
         uid = credential.uid - (1 << 32) if credential.uid >> 31 else credential.uid
         hits = tree.find(users, b"uid", str(uid).encode())
         if not hits:
-            raise Refused(NiStatus.NI_NOUSER)
+            raise StatusError(NiStatus.NI_NOUSER)
         if not self.generation.every_user_of_uid:
             hits = hits[:1]
         password = password_of(credential)
@@ -286,9 +298,9 @@ class Access:
             if self._password_fits(user.properties, password):
                 names = first(user.properties, b"name")
                 if not names:
-                    raise Refused(NiStatus.NI_NOUSER)
+                    raise StatusError(NiStatus.NI_NOUSER)
                 return Identity(names[0], self._is_superuser(tree, uid, names[0]))
-        raise Refused(NiStatus.NI_AUTHERROR)
+        raise StatusError(NiStatus.NI_AUTHERROR)
 
     def _password_fits(self, user: Sequence[Property], password: bytes) -> bool:
         if self.generation.every_user_of_uid and not _basic_authority(user):
@@ -316,13 +328,15 @@ class Access:
         return admin is not None and name in first(admin.properties, b"users")
 
     def directory_write(self, identity: Identity, directory: Directory) -> None:
-        """CREATE, DESTROY (of the parent), WRITE, CREATEPROP, DESTROYPROP, RENAMEPROP (NETINFO 3.4). Raises Refused."""
+        """CREATE, DESTROY (of the parent), WRITE, CREATEPROP, DESTROYPROP, RENAMEPROP (NETINFO 3.4). Raises
+        StatusError.
+        """
         if self._locked(directory):
             self._deny(NiStatus.NI_RDONLY)
         self._decide(self._may_write(identity, directory, b"_writers"))
 
     def property_write(self, identity: Identity, directory: Directory, index: int) -> None:
-        """CREATENAME, WRITENAME, DESTROYNAME of the property at *index* (NETINFO 3.4). Raises Refused."""
+        """CREATENAME, WRITENAME, DESTROYNAME of the property at *index* (NETINFO 3.4). Raises StatusError."""
         guard = b"_writers_" + directory.properties[index].name
         covered = self.generation.writers_cover_properties and not self._locked(directory)
         self._decide(
@@ -331,7 +345,7 @@ class Access:
         )
 
     def values_write(self, identity: Identity, directory: Directory, index: int) -> None:
-        """WRITEPROP: as the other property calls, but `_locked` stops it (NETINFO 3.4). Raises Refused."""
+        """WRITEPROP: as the other property calls, but `_locked` stops it (NETINFO 3.4). Raises StatusError."""
         if self._locked(directory):
             self._deny(NiStatus.NI_RDONLY)
         self.property_write(identity, directory, index)
@@ -353,9 +367,9 @@ class Access:
 
     def _deny(self, status: NiStatus) -> None:
         self.counts.writes_bad += 1
-        raise Refused(status)
+        raise StatusError(status)
 
-    # --- passwords that peers do not see ----------------------------------------------------------------------------
+    # --- passwords that peers do not see --------------------------------------------------------------------
 
     def sees_passwords(self, tree: Tree, caller: Caller) -> bool:
         """Whether `passwd` is shown to this caller (guard `passwords`, NETINFO 8)."""
@@ -366,7 +380,9 @@ class Access:
 
 
 def _basic_authority(user: Sequence[Property]) -> bool:
-    """Whether crypt decides: other kinds of `authentication_authority` name services that are not here (NETINFO 3.2)."""
+    """Whether crypt decides: other kinds of `authentication_authority` name services that are not here
+    (NETINFO 3.2).
+    """
     values = first(user, b"authentication_authority")
     return not values or values[0].split(b";")[1:2] in ([], [b"basic"], [b""])
 
@@ -391,7 +407,8 @@ def hide(properties: tuple[Property, ...]) -> tuple[Property, ...]:
 
 
 def keep_hidden(stored: Sequence[Property], written: Sequence[Property]) -> tuple[Property, ...]:
-    """What a WRITE means that comes from a peer which saw passwords empty: stored ones stay unless it brings new ones.
+    """What a WRITE means that comes from a peer which saw passwords empty: stored ones stay unless it brings
+    new ones.
 
     A password that is missing from the written list stays too, at the end, where it moves none of the others.
     """

@@ -1,8 +1,9 @@
 """One NetInfo domain: calls in, results and changes out, and no I/O (NETINFO 2).
 
-`Domain.call` answers a procedure; what else must happen because of it (a change to be stored and told to clones, a check
-with the master) is put into the domain's outbox, for whoever serves it to `take`. Nothing here waits: where a verdict on
-a password is missing, `access.Unverified` comes out before anything has changed.
+`Domain.call` answers a procedure; what else must happen because of it (a change to be stored and told to
+clones, a check with the master) is put into the domain's outbox, for whoever serves it to `take`. Nothing
+here waits: where a verdict on a password is missing, `access.UnverifiedError` comes out before anything has
+changed.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from typing import Any, TypeVar
 
 import attrs
 
+from netinfo import procedures
+from netinfo.access import Access, Caller
+from netinfo.events import Changed, Event, Replaced
+from netinfo.generation import NEXT, Generation
+from netinfo.limits import Limits
+from netinfo.tree import Commit, Totals, Tree, Vacancy, records_of
 from wire.formats.netinfo import NETINFO, Binding, Object
-
-from . import procedures
-from .access import Access, Caller
-from .events import Changed, Event, Replaced
-from .generation import NEXT, Generation
-from .limits import Limits
-from .tree import Commit, Totals, Tree, Vacancy, records_of
 
 T = TypeVar("T")
 
@@ -69,8 +69,8 @@ class Memo:
 class Domain:
     """A domain as one server holds it.
 
-    tag: the name under which this host serves it.  clone: it only takes changes from its master (NETINFO 3.5).
-    access: the rules about callers; the default is the modern one.
+    tag: the name under which this host serves it.  clone: it only takes changes from its master (NETINFO
+    3.5). access: the rules about callers; the default is the modern one.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class Domain:
     def call(self, number: int, argument: Any, caller: Caller) -> Any:
         """The result of procedure *number*, a value of its result format in `NETINFO`.
 
-        Raises `Unverified` (compute the verdict, call again), `NotServed` (a BIND that this domain does not serve) and
-        `ReplyTooLarge`.
+        Raises `UnverifiedError` (compute the verdict, call again), `NotServedError` (a BIND that this domain
+        does not serve) and `ReplySizeError`.
         """
         start = time.perf_counter()
         result = procedures.TABLE[number](self, argument, caller)
@@ -122,12 +122,16 @@ class Domain:
         self.outbox.append(Changed(commit, NETINFO.by_name[procedure], argument))
 
     def undo(self, changes: Iterable[Changed]) -> None:
-        """Take back changes that could not be stored: all since the first of them, in the order they were made."""
+        """Take back changes that could not be stored: all since the first of them, in the order they were
+        made.
+        """
         for change in reversed(list(changes)):
             self.tree.undo(change.commit)
 
     def replace(self, objects: Iterable[Object], highest_id: int) -> None:
-        """A clone takes over what READALL brought. Raises DamagedTree, and keeps what it has, if that is no tree."""
+        """A clone takes over what READALL brought. Raises DamagedTreeError, and keeps what it has, if that is
+        no tree.
+        """
         records = list(records_of(objects))
         slots = max([record.number for record in records], default=-1) + 1
         if self.generation.highest_is_count:

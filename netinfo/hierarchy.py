@@ -1,7 +1,7 @@
 """How domains form a hierarchy: the `serves` values of machines (NETINFO 4.1 to 4.3).
 
-Says who serves this domain, whom it serves as a parent, and where its own parent may be found. Asking those machines is
-left to whoever serves the domain; what came of it stands in `Surroundings.parent`.
+Says who serves this domain, whom it serves as a parent, and where its own parent may be found. Asking those
+machines is left to whoever serves the domain; what came of it stands in `Surroundings.parent`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from netinfo.access import StatusError
+from netinfo.addresses import BROADCAST, to_number, to_text
+from netinfo.index import first
+from netinfo.tree import ROOT, Directory, Tree
 from wire.formats.netinfo import Binding, NiStatus
 
-from .access import Refused
-from .addresses import BROADCAST, to_number, to_text
-from .index import first
-from .tree import ROOT, Directory, Tree
-
 if TYPE_CHECKING:
-    from .addresses import Interface
-    from .domain import Domain
+    from netinfo.addresses import Interface
+    from netinfo.domain import Domain
 
 
 @attrs.frozen
@@ -70,7 +69,9 @@ def serves(tree: Tree, tag: bytes, address: int) -> bool:
 
 
 def servers(tree: Tree) -> tuple[Server, ...]:
-    """The servers of this very domain, master and clones, at every address of theirs (NETINFO 2.7, domain_servers)."""
+    """The servers of this very domain, master and clones, at every address of theirs (NETINFO 2.7,
+    domain_servers).
+    """
     return tuple(
         Server(address, tag)
         for machine in machines(tree)
@@ -80,11 +81,13 @@ def servers(tree: Tree) -> tuple[Server, ...]:
     )
 
 
-# --- the parent -----------------------------------------------------------------------------------------------------
+# --- the parent ---------------------------------------------------------------------------------------------
 
 
 def candidates(tree: Tree) -> tuple[Server, ...]:
-    """Where a server of the parent domain may be: machines that serve `../tag`, by their first address (NETINFO 4.3)."""
+    """Where a server of the parent domain may be: machines that serve `../tag`, by their first address
+    (NETINFO 4.3).
+    """
     return tuple(
         Server(own[0], tag)
         for machine in machines(tree)
@@ -110,12 +113,14 @@ def is_root(domain: Domain) -> bool:
 
 
 def parent(domain: Domain) -> Binding:
-    """RPARENT's answer. Raises Refused NI_NETROOT, or, if no parent answered, the generation's status (NETINFO 4.3)."""
+    """RPARENT's answer. Raises StatusError NI_NETROOT, or, if no parent answered, the generation's status
+    (NETINFO 4.3).
+    """
     if is_root(domain):
-        raise Refused(NiStatus.NI_NETROOT)
+        raise StatusError(NiStatus.NI_NETROOT)
     found = domain.surroundings.parent
     if found is None:
-        raise Refused(domain.generation.silent_parent)
+        raise StatusError(domain.generation.silent_parent)
     return found
 
 
@@ -127,8 +132,8 @@ def apple_rounds(
 ) -> tuple[tuple[Server, ...], ...]:
     """Whom Apple's server asks in its three rounds: own host, attached networks too, everybody (NETINFO 4.3).
 
-    255.255.255.255 becomes each interface's broadcast address; this very server is left out; the order is *shuffle*'s,
-    then own host first, then attached networks.
+    255.255.255.255 becomes each interface's broadcast address; this very server is left out; the order is
+    *shuffle*'s, then own host first, then attached networks.
     """
     own = {interface.address for interface in interfaces} | {"127.0.0.1"}
     broadcasts = dict.fromkeys(interface.broadcast for interface in interfaces)
@@ -147,4 +152,4 @@ def apple_rounds(
 
     spread.sort(key=distance)
     rounds = (tuple(server for server in spread if distance(server) <= far) for far in (0, 1, 2))
-    return tuple(round for round in rounds if round)
+    return tuple(filter(None, rounds))

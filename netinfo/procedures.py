@@ -1,8 +1,9 @@
 """The 29 procedures of the NetInfo program, as functions of a domain (NETINFO 2.5, 2.6).
 
-Each takes the domain, the call's argument and the caller, and gives the result. `TABLE` finds one by its number in
-`wire.formats.netinfo.NETINFO`. The order of the checks is part of the protocol: who calls, unknown id, stale instance,
-index out of range, permission; then the rules of DESTROY and the limits. An error changes nothing.
+Each takes the domain, the call's argument and the caller, and gives the result. `TABLE` finds one by its
+number in `wire.formats.netinfo.NETINFO`. The order of the checks is part of the protocol: who calls, unknown
+id, stale instance, index out of range, permission; then the rules of DESTROY and the limits. An error changes
+nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from netinfo import hierarchy, replication, statistics
+from netinfo.access import HIDDEN, SUPERUSER, Caller, Identity, StatusError, View, hide, keep_hidden, show
+from netinfo.events import Changed, CheckMaster, ResyncClones
+from netinfo.index import first
+from netinfo.tree import ROOT, Directory
 from wire.formats.netinfo import (
     NETINFO,
     Binding,
@@ -42,24 +48,8 @@ from wire.formats.netinfo import (
     WritePropArgs,
 )
 
-from . import hierarchy, replication, statistics
-from .access import (
-    HIDDEN,
-    SUPERUSER,
-    Caller,
-    Identity,
-    Refused,
-    View,
-    hide,
-    keep_hidden,
-    show,
-)
-from .events import Changed, CheckMaster, ResyncClones
-from .index import first
-from .tree import ROOT, Directory
-
 if TYPE_CHECKING:
-    from .domain import Domain
+    from netinfo.domain import Domain
 
 OK = NiStatus.NI_OK
 NEWEST = 0xFFFFFFFF
@@ -70,7 +60,7 @@ Handler = Callable[["Domain", Any, Caller], Any]
 TABLE: dict[int, Handler] = {}
 
 
-class NotServed(Exception):
+class NotServedError(Exception):
     """A BIND to which the answer is no: silence, or RPC SYSTEM_ERR (`Generation.unserved_bind_silent`)."""
 
 
@@ -91,7 +81,7 @@ def answer(name: str) -> Callable[[Handler], Handler]:
         def answered(domain: Domain, argument: Any, caller: Caller) -> Result:
             try:
                 return Result(OK, handler(domain, argument, caller))
-            except Refused as refused:
+            except StatusError as refused:
                 return Result(refused.status, None)
 
         return procedure(name)(answered)
@@ -99,14 +89,14 @@ def answer(name: str) -> Callable[[Handler], Handler]:
     return register
 
 
-# --- finding --------------------------------------------------------------------------------------------------------
+# --- finding ------------------------------------------------------------------------------------------------
 
 
 def fetch(domain: Domain, number: int) -> Directory:
     """The directory with this number, whatever the instance (NETINFO 2.2)."""
     found = domain.tree.directories.get(number)
     if found is None:
-        raise Refused(domain.generation.unknown_id)
+        raise StatusError(domain.generation.unknown_id)
     return found
 
 
@@ -114,19 +104,19 @@ def fetch_current(domain: Domain, wanted: NiId) -> Directory:
     """The directory that a write means; its instance must be current (NETINFO 2.5)."""
     found = fetch(domain, wanted.object)
     if found.instance != wanted.instance:
-        raise Refused(NiStatus.NI_STALE)
+        raise StatusError(NiStatus.NI_STALE)
     return found
 
 
 def property_at(directory: Directory, index: int) -> Property:
     if index >= len(directory.properties):
-        raise Refused(NiStatus.NI_NOPROP)
+        raise StatusError(NiStatus.NI_NOPROP)
     return directory.properties[index]
 
 
 def name_at(prop: Property, index: int) -> bytes:
     if index >= len(prop.values):
-        raise Refused(NiStatus.NI_NONAME)
+        raise StatusError(NiStatus.NI_NONAME)
     return prop.values[index]
 
 
@@ -146,7 +136,7 @@ def view_of(domain: Domain, caller: Caller) -> View:
     return show if domain.access.sees_passwords(domain.tree, caller) else hide
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 @procedure("PING")
@@ -174,7 +164,7 @@ def self_(domain: Domain, argument: NiId, caller: Caller) -> NiId:
         version = tree.totals.version if argument.instance == NEWEST else argument.instance
         found = tree.with_version(version)
         if found is None:
-            raise Refused(domain.generation.unknown_id)
+            raise StatusError(domain.generation.unknown_id)
         return NiId(found.number, version)
     if domain.generation.version_reads and argument.object == VERSION_OF:
         return NiId(argument.instance, fetch(domain, argument.instance).version)
@@ -226,7 +216,7 @@ def search(domain: Domain, argument: LookupArgs, caller: Caller) -> tuple[Direct
     key = clean(argument.key)
     hits = domain.tree.find(found, key, clean(argument.value))
     if not hits or (key == HIDDEN and not domain.access.sees_passwords(domain.tree, caller)):
-        raise Refused(NiStatus.NI_NODIR)
+        raise StatusError(NiStatus.NI_NODIR)
     return found, tuple(hits)
 
 
@@ -263,16 +253,16 @@ def listall(domain: Domain, argument: NiId, caller: Caller) -> ListallBody:
     return ListallBody(found.id, tuple(view(child.properties) for child in domain.tree.children(found)))
 
 
-# --- writing --------------------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 def authorize(domain: Domain, caller: Caller) -> Identity:
     """Who wants to write (NETINFO 2.5, step 1)."""
     if domain.generation.busy_while_sending and domain.surroundings.sending:
-        raise Refused(NiStatus.NI_MASTERBUSY)
+        raise StatusError(NiStatus.NI_MASTERBUSY)
     if domain.clone:
         if not replication.is_update(domain, caller):
-            raise Refused(NiStatus.NI_RDONLY)
+            raise StatusError(NiStatus.NI_RDONLY)
         return SUPERUSER
     return domain.access.identify(domain.tree, caller)
 
@@ -286,7 +276,7 @@ def store(
 ) -> NiId:
     """Give a directory its new properties; the argument goes to the clones as it came (NETINFO 5.1)."""
     if not domain.limits.admit(properties):
-        raise Refused(NiStatus.NI_NOSPACE)
+        raise StatusError(NiStatus.NI_NOSPACE)
     domain.changed(domain.tree.write(directory, properties), name, argument)
     return directory.id
 
@@ -308,7 +298,7 @@ def create(domain: Domain, argument: CreateArgs, caller: Caller) -> CreateBody:
     domain.access.directory_write(identity, found)
     target = argument.target if domain.generation.honours_target and identity.superuser else None
     if target is not None and target.object in tree.directories:
-        raise Refused(NiStatus.NI_ALIVE)
+        raise StatusError(NiStatus.NI_ALIVE)
     properties = tuple(map(clean_property, argument.properties))
     if (
         not limits.admit(properties)
@@ -317,7 +307,7 @@ def create(domain: Domain, argument: CreateArgs, caller: Caller) -> CreateBody:
         or found.depth >= limits.depth
         or (target is not None and target.object > tree.totals.slots + limits.target_gap)
     ):
-        raise Refused(NiStatus.NI_NOSPACE)
+        raise StatusError(NiStatus.NI_NOSPACE)
     child, commit = tree.create(found, properties, argument.where, target)
     domain.changed(
         commit,
@@ -334,13 +324,13 @@ def destroy(domain: Domain, argument: DestroyArgs, caller: Caller) -> NiId:
     domain.access.directory_write(identity, found)
     child = domain.tree.directories.get(argument.child.object)
     if child is None:
-        raise Refused(domain.generation.unknown_child)
+        raise StatusError(domain.generation.unknown_child)
     if child.instance != argument.child.instance:
-        raise Refused(NiStatus.NI_STALE)
+        raise StatusError(NiStatus.NI_STALE)
     if child.children:
-        raise Refused(NiStatus.NI_NOTEMPTY)
+        raise StatusError(NiStatus.NI_NOTEMPTY)
     if child.number not in found.children:
-        raise Refused(NiStatus.NI_UNRELATED)
+        raise StatusError(NiStatus.NI_UNRELATED)
     domain.changed(domain.tree.destroy(child), "DESTROY", argument)
     return found.id
 
@@ -480,25 +470,29 @@ def write_values(
     return store(domain, found, replaced(found.properties, index, prop), name, argument)
 
 
-# --- hierarchy and replication --------------------------------------------------------------------------------------
+# --- hierarchy and replication ------------------------------------------------------------------------------
 
 
 @answer("RPARENT")
 def rparent(domain: Domain, argument: None, caller: Caller) -> Binding:
-    """The parent's server that the outside found (`Surroundings.parent`); looking for one is not the domain's work."""
+    """The parent's server that the outside found (`Surroundings.parent`); looking for one is not the domain's
+    work.
+    """
     return hierarchy.parent(domain)
 
 
 @procedure("BIND")
 def bind(domain: Domain, argument: Binding, caller: Caller) -> None:
-    """Raises NotServed unless this domain serves that server as its parent (NETINFO 2.6)."""
+    """Raises NotServedError unless this domain serves that server as its parent (NETINFO 2.6)."""
     if not hierarchy.serves(domain.tree, clean(argument.tag), argument.address):
-        raise NotServed
+        raise NotServedError
 
 
 @answer("READALL")
 def readall(domain: Domain, argument: int, caller: Caller) -> ReadallBody:
-    """The whole domain as a value; a server that streams uses `replication.may_read_all` and `replication.transfer`."""
+    """The whole domain as a value; a server that streams uses `replication.may_read_all` and
+    `replication.transfer`.
+    """
     if replication.may_read_all(domain, argument, caller):
         objects = tuple(replication.snapshot(domain.tree, view_of(domain, caller)))
         return ReadallBody(domain.tree.checksum, domain.tree.highest_id, objects)

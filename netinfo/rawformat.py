@@ -1,7 +1,8 @@
 """The raw text format of `nidump -r` and `niload -r` (NETINFO 6.3), in and out.
 
-Text knows no numbers and no instances: it is a tree of property lists, `Branch`. A backslash is written as two, which
-the original writer did not do; both its way and ours are read, so that every value survives a round trip here.
+Text knows no numbers and no instances: it is a tree of property lists, `Branch`. A backslash is written as
+two, which the original writer did not do; both its way and ours are read, so that every value survives a
+round trip here.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from netinfo.generation import NEXT, Generation
+from netinfo.limits import LIMITS
+from netinfo.tree import Directory, Tree
 from wire.formats.netinfo import NI_INDEX_NULL, Property
-
-from .generation import NEXT, Generation
-from .limits import LIMITS
-from .tree import Directory, Tree
 
 DEPTH_LIMIT = LIMITS.depth
 """Deepest nesting that is read (NETINFO 8)."""
@@ -43,7 +43,7 @@ class Branch:
     children: tuple[Branch, ...] = ()
 
 
-# --- writing --------------------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 def quote(value: bytes) -> bytes:
@@ -77,11 +77,13 @@ def dump(branch: Branch) -> bytes:
     return b"\n".join(dump_lines(branch)) + b"\n"
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 class Reader:
-    """A cursor over the tokens of a text; each token is (kind, bytes), kind `mark`, `quoted`, `word` or `end`."""
+    """A cursor over the tokens of a text; each token is (kind, bytes), kind `mark`, `quoted`, `word` or
+    `end`.
+    """
 
     def __init__(self, text: bytes) -> None:
         self.text = text
@@ -218,7 +220,7 @@ def load_properties(text: bytes) -> tuple[Property, ...]:
     return found
 
 
-# --- trees ----------------------------------------------------------------------------------------------------------
+# --- trees --------------------------------------------------------------------------------------------------
 
 
 def branch_of(tree: Tree, directory: Directory) -> Branch:

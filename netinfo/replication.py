@@ -1,6 +1,7 @@
 """Masters and clones of one domain: who they are, and what passes between them (NETINFO 3.5, 4.1, 5).
 
-Sans-IO: it decides what to send to whom and what a received transfer means; sockets, threads and time are the server's.
+Sans-IO: it decides what to send to whom and what a received transfer means; sockets, threads and time are the
+server's.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from netinfo.access import RESERVED, Caller, StatusError, View, show
+from netinfo.generation import Generation
+from netinfo.hierarchy import Server, addresses, machines, served, servers
+from netinfo.index import first
+from netinfo.tree import ROOT, Tree
 from wire.codec import codec
 from wire.formats.netinfo import NETINFO, NiStatus, Object, ReadallBody, Result
 from wire.formats.rpc import AuthUnix
 
-from .access import RESERVED, Caller, Refused, View, show
-from .generation import Generation
-from .hierarchy import Server, addresses, machines, served, servers
-from .index import first
-from .tree import ROOT, Tree
-
 if TYPE_CHECKING:
-    from .domain import Domain
+    from netinfo.domain import Domain
 
 MORE = 4
 """Bytes of the word that says whether another object follows (NETINFO 1.2, ni_object_list)."""
@@ -43,7 +43,9 @@ def master_addresses(tree: Tree) -> tuple[str, ...]:
 
 
 def is_clone(tree: Tree, tag: bytes, own: Sequence[str], generation: Generation) -> bool:
-    """Whether this host, with the addresses *own*, serves *tag* as a clone (NETINFO 4.1). `local` never is one."""
+    """Whether this host, with the addresses *own*, serves *tag* as a clone (NETINFO 4.1). `local` never is
+    one.
+    """
     named = master_of(tree)
     if named is None or tag == b"local":
         return False
@@ -81,19 +83,19 @@ def clones(tree: Tree, tag: bytes, own: Iterable[str], generation: Generation) -
     return tuple(dict.fromkeys(found))
 
 
-# --- READALL, sending -----------------------------------------------------------------------------------------------
+# --- READALL, sending ---------------------------------------------------------------------------------------
 
 
 def may_read_all(domain: Domain, checksum: int, caller: Caller) -> bool:
-    """Whether READALL sends the domain; False if the caller has it already. Raises Refused (NETINFO 5.3)."""
+    """Whether READALL sends the domain; False if the caller has it already. Raises StatusError (NETINFO 5.3)."""
     if domain.access.guards.readall and not caller.own and not _serves_domain(domain, caller.address):
-        raise Refused(NiStatus.NI_PERM)
+        raise StatusError(NiStatus.NI_PERM)
     if domain.clone and not _clone_may_answer(domain):
-        raise Refused(NiStatus.NI_NOTMASTER)
+        raise StatusError(NiStatus.NI_NOTMASTER)
     if checksum == domain.tree.checksum:
         return False
     if domain.generation.busy_while_sending and domain.surroundings.waiting_updates:
-        raise Refused(NiStatus.NI_MASTERBUSY)
+        raise StatusError(NiStatus.NI_MASTERBUSY)
     return True
 
 
@@ -113,11 +115,15 @@ def _clone_may_answer(domain: Domain) -> bool:
 def snapshot(tree: Tree, view: View = show) -> Iterator[Object]:
     """The whole tree as it is now, whatever happens to it while the objects are taken one after another."""
     frozen = [(d.id, d.properties, d.parent, tuple(d.children)) for d in tree.walk()]
-    return (Object(id, view(properties), parent, children) for id, properties, parent, children in frozen)
+    return (
+        Object(which, view(properties), parent, children) for which, properties, parent, children in frozen
+    )
 
 
 def transfer(tree: Tree, objects: Iterable[Object], batch: int = 256) -> Iterator[bytes]:
-    """READALL's result as chunks of bytes, *batch* directories each: a domain may be larger than one wants to hold twice."""
+    """READALL's result as chunks of bytes, *batch* directories each: a domain may be larger than one wants to
+    hold twice.
+    """
     build = codec(NETINFO.by_name["READALL"].result).build
     empty = build(Result(NiStatus.NI_OK, ReadallBody(tree.checksum, tree.highest_id, ())))
     head, end = len(empty) - MORE, MORE
@@ -135,7 +141,7 @@ def transfer(tree: Tree, objects: Iterable[Object], batch: int = 256) -> Iterato
     yield chunk() + empty[head:]
 
 
-# --- the root's settings --------------------------------------------------------------------------------------------
+# --- the root's settings ------------------------------------------------------------------------------------
 
 
 @attrs.frozen

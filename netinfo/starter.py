@@ -1,8 +1,9 @@
-"""The domains a server starts with: the samples of a lab, and the bare database of `netinfod -m` (NETINFO 7.4, 4.2).
+"""The domains a server starts with: the samples of a lab, and the bare database of `netinfod -m` (NETINFO
+7.4, 4.2).
 
-The samples are raw-format texts in `netinfo/samples`, complete enough for a NeXT to boot from, with the addresses left
-open: a parent's `ip_address` must be exactly the address at which clients reach it (NETINFO 4.5). Their passwords are
-known to everybody: `PASSWORDS`.
+The samples are raw-format texts in `netinfo/samples`, complete enough for a NeXT to boot from, with the
+addresses left open: a parent's `ip_address` must be exactly the address at which clients reach it (NETINFO
+4.5). Their passwords are known to everybody: `PASSWORDS`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 
+from netinfo.addresses import to_number
+from netinfo.rawformat import Branch, load
 from wire.formats.netinfo import Property
-
-from .addresses import to_number
-from .rawformat import Branch, load
 
 PASSWORDS = {
     b"network": {b"root": b"secret", b"ann": b"pencil", b"ben": b"violin"},
@@ -30,8 +30,8 @@ WORKSTATIONS = (5, 6)
 def sample(tag: bytes, address: str, host: str = "srv") -> Branch:
     """The starter domain `network` or `local` of a server called *host*, which clients reach at *address*.
 
-    The workstations of `network` are neighbours of *address*: 127.0.0.5 and 127.0.0.6 for 127.0.0.1. Raises ValueError
-    for another tag, or an address that is not IPv4.
+    The workstations of `network` are neighbours of *address*: 127.0.0.5 and 127.0.0.6 for 127.0.0.1. Raises
+    ValueError for another tag, or an address that is not IPv4.
     """
     if tag not in PASSWORDS:
         raise ValueError(f"there is no sample for a domain called {tag.decode(errors='replace')}")
@@ -59,7 +59,9 @@ def bare_master(tag: bytes, host: bytes, addresses: Sequence[str]) -> Branch:
 
 
 def bare_clone(master_host: bytes, master_address: str, master_tag: bytes) -> Branch:
-    """What `netinfod -c` makes: enough to find the master, from which the rest is then transferred (NETINFO 4.2)."""
+    """What `netinfod -c` makes: enough to find the master, from which the rest is then transferred (NETINFO
+    4.2).
+    """
     return _bare(master_host + b"/" + master_tag, master_host, (master_address,), b"./" + master_tag)
 
 

@@ -1,23 +1,25 @@
-"""What STATISTICS tells (NETINFO 2.7): NeXT's server the checksum, Apple's 44 properties with the checksum first."""
+"""What STATISTICS tells (NETINFO 2.7): NeXT's server the checksum, Apple's 44 properties with the checksum
+first.
+"""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from netinfo import hierarchy, replication
+from netinfo.access import Caller, password_of
+from netinfo.addresses import to_text
 from wire.formats.netinfo import NETINFO, Property
 from wire.formats.rpc import AuthUnix
 
-from . import hierarchy, replication
-from .access import Caller, password_of
-from .addresses import to_text
-
 if TYPE_CHECKING:
-    from .domain import Domain
+    from netinfo.domain import Domain
 
 SHORT = b"checksum"
 """As a caller's password: only the checksum is wanted."""
 ADDRESSES_TOLD = 16
+NO_ADDRESS = "0.0.0.0"  # noqa: S104 - told, not listened on
 
 
 def properties(domain: Domain, caller: Caller) -> tuple[Property, ...]:
@@ -42,7 +44,7 @@ def prop(name: str, *values: object) -> Property:
 def _server(domain: Domain) -> tuple[Property, ...]:
     around, access, tree = domain.surroundings, domain.access, domain.tree
     tuning = replication.tuning(tree, domain.generation)
-    outside = [address for address in around.addresses if not address.startswith("127.")] or ["0.0.0.0"]
+    outside = [address for address in around.addresses if not address.startswith("127.")] or [NO_ADDRESS]
     known = replication.clones(tree, domain.tag, around.addresses, domain.generation)
     role = ["clone"] if domain.clone else ["master", len(known)]
     cleanup = tuning.cleanup_wait

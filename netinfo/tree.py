@@ -1,8 +1,8 @@
 """The tree of a domain's directories: numbers, instances, positions, checksum (NETINFO 2.1 to 2.4, 2.8).
 
-Knows nothing of callers, permissions or statuses. Every change is given back as a `Commit`: what a store must keep, and
-what undoes it should the store fail. Positions in the parent are numbers with wide gaps, so that an insertion touches
-one record and not all its sisters.
+Knows nothing of callers, permissions or statuses. Every change is given back as a `Commit`: what a store must
+keep, and what undoes it should the store fail. Positions in the parent are numbers with wide gaps, so that an
+insertion touches one record and not all its sisters.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from itertools import count, islice
 
 import attrs
 
+from netinfo.generation import NEXT, Generation
+from netinfo.index import Index
+from netinfo.limits import LIMITS, Limits
 from wire.formats.netinfo import NiId, Object, Property
-
-from .generation import NEXT, Generation
-from .index import Index
-from .limits import LIMITS, Limits
 
 WORD = 0xFFFFFFFF
 GAP = 1 << 20
-"""Distance between two children's positions when the second is appended. Small enough for 2**43 appends in 64 bits."""
+"""Distance between two children's positions when the second is appended. Small enough for 2**43 appends in 64
+bits.
+"""
 ROOT = 0
 
 Properties = tuple[Property, ...]
@@ -29,7 +30,9 @@ Properties = tuple[Property, ...]
 
 @attrs.frozen
 class Record:
-    """One directory as a store keeps it; its children find it by `parent` and stand in the order of `position`."""
+    """One directory as a store keeps it; its children find it by `parent` and stand in the order of
+    `position`.
+    """
 
     number: int
     instance: int
@@ -72,7 +75,7 @@ class Commit:
     totals: Totals
 
 
-class DamagedTree(ValueError):
+class DamagedTreeError(ValueError):
     """Records that are no tree; the sentence names the directory that is wrong."""
 
 
@@ -89,7 +92,9 @@ class Directory:
     children: dict[int, int] = attrs.Factory(dict)
     """Number -> position, in order."""
     family: int = 0
-    """Changes whenever this directory or a property of one of its children does; no two states share a number."""
+    """Changes whenever this directory or a property of one of its children does; no two states share a
+    number.
+    """
     index: Index | None = None
 
     @property
@@ -116,7 +121,7 @@ class Tree:
         self._disordered: set[int] = set()
         """Directories whose children stand in another order than their positions say."""
 
-    # --- looking ----------------------------------------------------------------------------------------------------
+    # --- looking --------------------------------------------------------------------------------------------
 
     def get(self, number: int) -> Directory | None:
         return self.directories.get(number)
@@ -133,7 +138,9 @@ class Tree:
         return self.directories[hits[0]] if hits else None
 
     def path(self, *names: bytes) -> Directory | None:
-        """The directory reached from the root by the first child of each name, as the servers walk (NETINFO 2.6)."""
+        """The directory reached from the root by the first child of each name, as the servers walk (NETINFO
+        2.6).
+        """
         here = self.get(ROOT)
         for name in names:
             here = here and self.find_first(here, b"name", name)
@@ -172,7 +179,7 @@ class Tree:
         """The directory that the change with this number made (NETINFO 2.3)."""
         return next((d for d in self.directories.values() if d.version == version), None)
 
-    # --- changing ---------------------------------------------------------------------------------------------------
+    # --- changing -------------------------------------------------------------------------------------------
 
     def create_root(self, properties: Properties = ()) -> Commit:
         """Make directory 0, instance 1 in both generations (NETINFO 2.2). The tree is empty."""
@@ -188,7 +195,8 @@ class Tree:
     ) -> tuple[Directory, Commit]:
         """Make a child of *parent* before its child number *where* (at or beyond the end: after all).
 
-        Its number is *target*'s or the lowest free one (NETINFO 2.3); the caller has made sure that *target*'s is free.
+        Its number is *target*'s or the lowest free one (NETINFO 2.3); the caller has made sure that
+        *target*'s is free.
         """
         number = self._lowest_free() if target is None else target.object
         instance = self._first_instance(number) if target is None else target.instance
@@ -255,7 +263,7 @@ class Tree:
         self._apply(made.after, made.totals)
         return made
 
-    # --- numbers and positions --------------------------------------------------------------------------------------
+    # --- numbers and positions ------------------------------------------------------------------------------
 
     def _lowest_free(self) -> int:
         while self._lowest and self._lowest[0] not in self._vacant:
@@ -281,7 +289,7 @@ class Tree:
         shifted = {child: (place + (place >= where)) * GAP for place, child in enumerate(children)}
         return where * GAP, shifted
 
-    # --- states -----------------------------------------------------------------------------------------------------
+    # --- states ---------------------------------------------------------------------------------------------
 
     def _record(self, number: int) -> Record:
         found = self.directories[number]
@@ -368,7 +376,7 @@ class Tree:
             del self.directories[vacancy.number]
         self._vacate(vacancy.number, vacancy.instance)
 
-    # --- whole trees ------------------------------------------------------------------------------------------------
+    # --- whole trees ----------------------------------------------------------------------------------------
 
     @classmethod
     def load(
@@ -379,32 +387,32 @@ class Tree:
         generation: Generation = NEXT,
         limits: Limits = LIMITS,
     ) -> Tree:
-        """A tree from a store. Raises DamagedTree unless the records are one tree with these totals."""
+        """A tree from a store. Raises DamagedTreeError unless the records are one tree with these totals."""
         tree = cls(generation, limits)
         if totals.slots > limits.directories + limits.target_gap:
-            raise DamagedTree(
+            raise DamagedTreeError(
                 f"the highest number, {totals.slots - 1}, is beyond the limit of {limits.directories}"
             )
         waiting: dict[int, list[Record]] = {}
         numbers: set[int] = set()
         for record in records:
             if record.number in numbers:
-                raise DamagedTree(f"directory {record.number} is there twice")
+                raise DamagedTreeError(f"directory {record.number} is there twice")
             if record.number >= totals.slots:
-                raise DamagedTree(
+                raise DamagedTreeError(
                     f"directory {record.number} is beyond the highest number, {totals.slots - 1}"
                 )
             numbers.add(record.number)
             waiting.setdefault(record.parent if record.number != ROOT else -1, []).append(record)
         stack = waiting.pop(-1, [])
         if numbers and not stack:
-            raise DamagedTree("there is no root directory")
+            raise DamagedTreeError("there is no root directory")
         checksum = 0
         while stack:
             record = stack.pop()
             tree._put(record)
             if tree.directories[record.number].depth > limits.depth:
-                raise DamagedTree(f"directory {record.number} is deeper than {limits.depth} levels")
+                raise DamagedTreeError(f"directory {record.number} is deeper than {limits.depth} levels")
             checksum += weight(record)
             stack.extend(
                 sorted(
@@ -414,11 +422,11 @@ class Tree:
                 )
             )
         for parent, lost in waiting.items():
-            raise DamagedTree(
+            raise DamagedTreeError(
                 f"directory {lost[0].number} cannot be reached from the root (its parent is {parent})"
             )
         if checksum & WORD != totals.checksum:
-            raise DamagedTree(f"the checksum is {checksum & WORD} and should be {totals.checksum}")
+            raise DamagedTreeError(f"the checksum is {checksum & WORD} and should be {totals.checksum}")
         tree._vacant = {
             vacancy.number: vacancy.instance for vacancy in vacancies if vacancy.number < totals.slots
         }
@@ -437,23 +445,24 @@ def weight(state: State) -> int:
 
 
 def records_of(objects: Iterable[Object]) -> Iterator[Record]:
-    """Objects, as READALL transfers them and old databases hold them, as records. Their order does not matter.
+    """Objects, as READALL transfers them and old databases hold them, as records. Their order does not
+    matter.
 
-    Raises DamagedTree where a list of children and the children themselves disagree.
+    Raises DamagedTreeError where a list of children and the children themselves disagree.
     """
-    known = {object.id.object: object for object in objects}
+    known = {each.id.object: each for each in objects}
     positions: dict[int, tuple[int, int]] = {}
     for number, parent in known.items():
         for index, child in enumerate(parent.children):
             if child not in known:
-                raise DamagedTree(f"directory {number} has a child {child} that does not exist")
+                raise DamagedTreeError(f"directory {number} has a child {child} that does not exist")
             if child in positions or child == ROOT:
-                raise DamagedTree(f"directory {child} is a child of {number} and of another")
+                raise DamagedTreeError(f"directory {child} is a child of {number} and of another")
             positions[child] = (number, index * GAP)
-    for number, object in known.items():
+    for number, each in known.items():
         if number != ROOT and number not in positions:
-            raise DamagedTree(f"directory {number} is in no directory's list of children")
+            raise DamagedTreeError(f"directory {number} is in no directory's list of children")
         parent_number, position = positions.get(number, (ROOT, 0))
-        if number != ROOT and parent_number != object.parent:
-            raise DamagedTree(f"directory {number} says its parent is {object.parent}, which it is not")
-        yield Record(number, object.id.instance, 0, parent_number, position, object.properties)
+        if number != ROOT and parent_number != each.parent:
+            raise DamagedTreeError(f"directory {number} says its parent is {each.parent}, which it is not")
+        yield Record(number, each.id.instance, 0, parent_number, position, each.properties)
