@@ -13,7 +13,9 @@ from wire.capture.packets import ACK, SYN, Segment
 A, B = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 
 
-def tcp_packet(payload: bytes = b"", sport: int = 700, dport: int = 877, seq: int = 1, flags: int = ACK) -> tcp.TCP:
+def tcp_packet(
+    payload: bytes = b"", sport: int = 700, dport: int = 877, seq: int = 1, flags: int = ACK
+) -> tcp.TCP:
     return tcp.TCP(sport=sport, dport=dport, seq=seq, ack=0, flags=flags, data=payload)
 
 
@@ -36,7 +38,7 @@ def ip6_packet(inner: tcp.TCP | udp.UDP, before: bytes = b"", first: int | None 
         plen=len(body),
         hlim=64,
     )
-    return head.pack_hdr() + body
+    return bytes(head.pack_hdr()) + body
 
 
 def ether(packet: bytes, tags: tuple[int, ...] = ()) -> bytes:
@@ -69,8 +71,30 @@ def segment(
     """A segment from A to B's port 877; `back`: the other way."""
     source, destination, ports = (B, A, (877, port)) if back else (A, B, (port, 877))
     return Segment(
-        frame, float(frame), source, destination, *ports, payload, missing, "", seq % 2**32, ack % 2**32, flags
+        frame,
+        float(frame),
+        source,
+        destination,
+        *ports,
+        payload,
+        missing,
+        "",
+        seq % 2**32,
+        ack % 2**32,
+        flags,
     )
 
 
-__all__ = ["ACK", "A", "B", "SYN", "ether", "ip4", "ip6_packet", "pcap_file", "segment", "tcp_packet", "udp_packet"]
+__all__ = [
+    "ACK",
+    "SYN",
+    "A",
+    "B",
+    "ether",
+    "ip4",
+    "ip6_packet",
+    "pcap_file",
+    "segment",
+    "tcp_packet",
+    "udp_packet",
+]

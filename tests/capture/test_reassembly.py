@@ -97,7 +97,9 @@ def test_what_came_first_is_kept() -> None:
 
 
 def test_keep_alives_change_nothing() -> None:
-    (one,) = follow(*HANDSHAKE, segment(b"ab", 101), segment(b"b", 102), segment(b"", 102), segment(b"c", 103))
+    (one,) = follow(
+        *HANDSHAKE, segment(b"ab", 101), segment(b"b", 102), segment(b"", 102), segment(b"c", 103)
+    )
     assert one.streams[0] == b"abc"
 
 
@@ -112,7 +114,9 @@ def test_sequence_numbers_wrap() -> None:
 
 
 def test_a_capture_that_begins_in_the_middle() -> None:
-    (one,) = follow(segment(b"", 100, ack=7), segment(b"re", 7, back=True), segment(b"cd", 102), segment(b"ef", 104))
+    (one,) = follow(
+        segment(b"", 100, ack=7), segment(b"re", 7, back=True), segment(b"cd", 102), segment(b"ef", 104)
+    )
     assert not one.opening.handshake
     assert one.opening.source == B
     assert one.streams == [b"re", b"cdef"]
@@ -127,7 +131,9 @@ def test_only_the_second_half_of_the_handshake() -> None:
 
 def test_lost_bytes_that_the_receiver_had_become_a_gap_soon() -> None:
     answers = [segment(b"", 501, back=True, ack=115, frame=9) for _ in range(reassembly.PATIENCE + 1)]
-    (one,) = follow(*HANDSHAKE, segment(b"abc", 101), segment(b"xyz", 109, frame=4), *answers, segment(b"!", 112))
+    (one,) = follow(
+        *HANDSHAKE, segment(b"abc", 101), segment(b"xyz", 109, frame=4), *answers, segment(b"!", 112)
+    )
     assert one.streams[0] == b"abc?????xyz!"
     assert one.gaps == [(0, 5, "not in the capture, although the receiver had them")]
     assert one.frames[1] == 4  # told with the packet that carried them
@@ -153,7 +159,9 @@ def test_lost_bytes_at_the_end() -> None:
 
 def test_too_much_waits() -> None:
     step = 1 << 16
-    early = [segment(bytes(step), 200 + number * step) for number in range(reassembly.MAX_WAITING // step + 1)]
+    early = [
+        segment(bytes(step), 200 + number * step) for number in range(reassembly.MAX_WAITING // step + 1)
+    ]
     (one,) = follow(*HANDSHAKE, *early, segment(b"!", 200 + len(early) * step))
     assert one.gaps == [(0, 99, "not in the capture, although much that came later is")]
     assert one.streams[0].endswith(b"!")
@@ -197,7 +205,11 @@ def test_a_connection_whose_handshake_is_lost_after_another() -> None:
 
 def test_what_comes_after_the_end_is_not_another_connection() -> None:
     (one,) = follow(
-        *HANDSHAKE, segment(b"one", 101), segment(b"", 501, RST, back=True), segment(b"more", 104), segment(b"one", 101)
+        *HANDSHAKE,
+        segment(b"one", 101),
+        segment(b"", 501, RST, back=True),
+        segment(b"more", 104),
+        segment(b"one", 101),
     )
     assert one.streams[0] == b"one"
 
@@ -213,18 +225,24 @@ def test_stray_acknowledgements_open_nothing() -> None:
 def test_connections_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reassembly, "MAX_CONNECTIONS", 3)
     heard = follow(*(segment(b"x", 1, port=port) for port in range(1000, 1010)))
-    assert [one.ended[0] for one in heard].count("too many connections came after it to follow it further") == 7
+    assert [one.ended[0] for one in heard].count(
+        "too many connections came after it to follow it further"
+    ) == 7
 
 
 @given(st.binary(min_size=1, max_size=60), st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
-def test_any_segmentation_in_any_order_gives_the_bytes(data: bytes, start: int, chance: random.Random) -> None:
+def test_any_segmentation_in_any_order_gives_the_bytes(
+    data: bytes, start: int, chance: random.Random
+) -> None:
     pieces = []
     for _ in range(chance.randint(0, 12)):
         first = chance.randrange(len(data))
         last = chance.randint(first + 1, len(data))
         pieces.append(segment(data[first:last], start + 1 + first))
     middle = chance.randint(0, len(data))
-    pieces += [segment(part, start + 1 + at) for part, at in ((data[:middle], 0), (data[middle:], middle)) if part]
+    pieces += [
+        segment(part, start + 1 + at) for part, at in ((data[:middle], 0), (data[middle:], middle)) if part
+    ]
     chance.shuffle(pieces)
     (one,) = follow(segment(seq=start, flags=SYN), *pieces)
     assert one.streams[0] == data
@@ -232,7 +250,16 @@ def test_any_segmentation_in_any_order_gives_the_bytes(data: bytes, start: int, 
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 12), st.sampled_from([ACK, SYN, FIN, RST, 0]), st.booleans()))
+    st.lists(
+        st.tuples(
+            st.integers(0, 40), st.integers(0, 12), st.sampled_from([ACK, SYN, FIN, RST, 0]), st.booleans()
+        )
+    )
 )
 def test_hostile_segments_end_somewhere(shapes: list[tuple[int, int, int, bool]]) -> None:
-    follow(*(segment(b"x" * size, seq, flags, back, ack=seq, missing=size % 3) for seq, size, flags, back in shapes))
+    follow(
+        *(
+            segment(b"x" * size, seq, flags, back, ack=seq, missing=size % 3)
+            for seq, size, flags, back in shapes
+        )
+    )

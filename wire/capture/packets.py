@@ -1,9 +1,9 @@
 """Packets out of capture files: pcap and pcapng, down to UDP datagrams and TCP segments.
 
-The layouts of files and headers are dpkt's: its tables of fields become the `struct` formats used here. Its reader
-classes are not used, because they follow a damaged length anywhere, know one interface per pcapng file, and
-build an object per header (ten times slower than this module). Everything is read once, in order, in bounded
-memory; what cannot be read becomes a `Notice` which says where and why.
+The layouts of files and headers are dpkt's: its tables of fields become the `struct` formats used here. Its
+reader classes are not used, because they follow a damaged length anywhere, know one interface per pcapng
+file, and build an object per header (ten times slower than this module). Everything is read once, in order,
+in bounded memory; what cannot be read becomes a `Notice` which says where and why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dpkt import ethernet, ip, ip6, loopback, pcap, pcapng, sll, sll2, tcp, udp
 MAX_FRAME = 262_144
 """Longest packet accepted from a file, in bytes (what libpcap and Wireshark accept too)."""
 MAX_BLOCK = 1 << 20
-"""Longest pcapng block that is read; a longer one which is not a packet is skipped without reading it whole."""
+"""Longest pcapng block that is read whole; a longer one which is not a packet is skipped."""
 MAX_PENDING_FRAGMENTS = 256
 """IP datagrams waiting for their missing fragments at once."""
 FRAGMENT_SECONDS = 30.0
@@ -31,7 +31,8 @@ class CaptureError(Exception):
     """A file that is not a capture, or of a kind which cannot be read; the text says which."""
 
 
-# Tuples, not attrs classes: several are made per packet, and a frozen attrs instance costs three times as much.
+# Tuples, not attrs classes: several are made per packet, and a frozen attrs instance costs three times as
+# much.
 
 
 class Frame(NamedTuple):
@@ -53,7 +54,9 @@ class Notice(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """One TCP segment; addresses are packed (4 or 16 bytes). `missing` payload bytes were cut off by the snap length."""
+    """One TCP segment; addresses are packed (4 or 16 bytes). `missing` payload bytes were cut off by the snap
+    length.
+    """
 
     frame: int
     time: float
@@ -107,7 +110,7 @@ def read_packets(file: BinaryIO) -> Iterator[Packet | Notice]:
     yield from decoder.finish()
 
 
-# ---------------------------------------------------------------------------------------------------------- files
+# ------------------------------------------------------------------------------------------------------ files
 
 
 def read_frames(file: BinaryIO) -> Iterator[Frame | Notice]:
@@ -138,9 +141,10 @@ _PCAP_MAGIC: dict[int, tuple[type[pcap.PktHdr], float]] = {
 
 
 def _layout(header: type, order: str = ">", skip: int = 0) -> struct.Struct:
-    """The `struct` of a dpkt header's table of fields, from its byte `skip` on (a pcapng block's closing length left out)."""
-    fields = [(name, code) for name, code, _ in header.__hdr__ if name != "_len"]  # type: ignore[attr-defined]
-    codes = [code for _, code in fields]
+    """The `struct` of a dpkt header's table of fields, from its byte `skip` on (a pcapng block's closing
+    length left out).
+    """
+    codes = [code for name, code, _ in header.__hdr__ if name != "_len"]  # type: ignore[attr-defined]
     while skip:
         skip -= struct.calcsize(">" + codes.pop(0))
     return struct.Struct(order + "".join(codes))
@@ -166,12 +170,16 @@ def _read_pcap(file: BinaryIO, order: str, magic: int) -> Iterator[Frame | Notic
         time = fields[0] + fields[1] * unit
         length = fields[2]
         if length > MAX_FRAME:
-            yield Notice(number, time, f"packet {number} claims {length:,} bytes: the file is damaged from here on")
+            yield Notice(
+                number, time, f"packet {number} claims {length:,} bytes: the file is damaged from here on"
+            )
             return
         data = read(length)
         if len(data) < length:
             yield Notice(
-                number, time, f"the file is cut short in packet {number}: {len(data)} of its {length} bytes are there"
+                number,
+                time,
+                f"the file is cut short in packet {number}: {len(data)} of its {length} bytes are there",
             )
         yield Frame(number, time, link, data)
 
@@ -210,13 +218,17 @@ def _read_pcapng(file: BinaryIO) -> Iterator[Frame | Notice]:
             length -= 4
         if length < 0 or length % 4:
             yield Notice(
-                number, time, f"a pcapng block after packet {number} has an impossible length: damaged from here on"
+                number,
+                time,
+                f"a pcapng block after packet {number} has an impossible length: damaged from here on",
             )
             return
         if length > MAX_BLOCK:
             if kind in _PACKET_BLOCKS:
                 yield Notice(
-                    number, time, f"packet {number + 1} claims {length:,} bytes: the file is damaged from here on"
+                    number,
+                    time,
+                    f"packet {number + 1} claims {length:,} bytes: the file is damaged from here on",
                 )
                 return
             body, whole = b"", _skip(file, length)
@@ -317,7 +329,7 @@ def _block_packet(
     return Frame(number, time, interface.link, body[layout.size : end], comment)
 
 
-# ----------------------------------------------------------------------------------------------------- link layers
+# ------------------------------------------------------------------------------------------------ link layers
 
 _ETHERTYPE = struct.Struct(">H")
 _VLAN = frozenset({ethernet.ETH_TYPE_8021Q, ethernet.ETH_TYPE_8021AD, 0x9100})
@@ -329,7 +341,9 @@ _FAMILIES = {2: 4, 10: 6, 24: 6, 28: 6, 30: 6}
 
 
 def _after_type(data: bytes, offset: int) -> tuple[int, int]:
-    """IP version and offset of what an Ethernet type at `offset` announces, through VLAN tags; (0, 0) if not IP."""
+    """IP version and offset of what an Ethernet type at `offset` announces, through VLAN tags; (0, 0) if not
+    IP.
+    """
     kind = _ETHERTYPE.unpack_from(data, offset)[0]
     offset += 2
     while kind in _VLAN:
@@ -386,11 +400,11 @@ _LINKS: dict[int, Callable[[bytes], tuple[int, int]]] = {
 def _check_link(link: int) -> None:
     if link not in _LINKS:
         raise CaptureError(
-            f"link type {link} is not known here (Ethernet, Linux cooked v1 and v2, raw IP and BSD loopback are)"
+            f"link type {link} is not known here (Ethernet, Linux cooked v1 and v2, raw IP, BSD loopback are)"
         )
 
 
-# -------------------------------------------------------------------------------------------------------------- IP
+# --------------------------------------------------------------------------------------------------------- IP
 
 _IP4, _IP6, _TCP, _UDP = _layout(ip.IP), _layout(ip6.IP6), _layout(tcp.TCP), _layout(udp.UDP)
 _IP6_FRAGMENT = struct.Struct(">BBHI")
@@ -422,7 +436,8 @@ class _Fragments:
 
 
 class Decoder:
-    """Frames to datagrams and segments; remembers IP fragments, at most MAX_PENDING_FRAGMENTS datagrams of them.
+    """Frames to datagrams and segments; remembers IP fragments, at most MAX_PENDING_FRAGMENTS datagrams of
+    them.
 
     `notices` collects what could not be decoded; the caller empties it.
     """
@@ -490,19 +505,29 @@ class Decoder:
                 start += _IP6_FRAGMENT.size
                 if place & 0xFFF9:
                     key = (source, destination, ident, protocol)
-                    return self._fragment(frame, key, data[start:end], place & 0xFFF8, bool(place & 1), missing)
+                    return self._fragment(
+                        frame, key, data[start:end], place & 0xFFF8, bool(place & 1), missing
+                    )
             else:
                 return _transport(frame, protocol, source, destination, data, start, end, missing)
         return None
 
     def _fragment(
-        self, frame: Frame, key: tuple[bytes, bytes, int, int], part: bytes, offset: int, more: bool, missing: int
+        self,
+        frame: Frame,
+        key: tuple[bytes, bytes, int, int],
+        part: bytes,
+        offset: int,
+        more: bool,
+        missing: int,
     ) -> Packet | None:
         if key[3] not in (ip.IP_PROTO_TCP, ip.IP_PROTO_UDP):
             return None
         if missing or offset + len(part) > _MAX_DATAGRAM:
             reason = "is cut off" if missing else "reaches past the longest datagram"
-            self.notices.append(Notice(frame.number, frame.time, f"the IP fragment in packet {frame.number} {reason}"))
+            self.notices.append(
+                Notice(frame.number, frame.time, f"the IP fragment in packet {frame.number} {reason}")
+            )
             return None
         self._expire(frame.time)
         pending = self._pending.get(key)
@@ -533,7 +558,14 @@ class Decoder:
 
 
 def _transport(
-    frame: Frame, protocol: int, source: bytes, destination: bytes, data: bytes, start: int, end: int, missing: int
+    frame: Frame,
+    protocol: int,
+    source: bytes,
+    destination: bytes,
+    data: bytes,
+    start: int,
+    end: int,
+    missing: int,
 ) -> Packet | None:
     if protocol == ip.IP_PROTO_TCP:
         ports_from, ports_to, sequence, acknowledged, off_flags, _, _, _ = _TCP.unpack_from(data, start)

@@ -1,9 +1,10 @@
 """TCP streams out of segments: bytes in order, once each, whatever the capture holds.
 
-Segments are sorted by sequence number (RFC 9293 3.4, modulo 2^32): what was sent again is dropped, overlaps keep the
-bytes that came first, what comes too early waits for what is missing. When the missing bytes cannot come any more,
-because the receiver has acknowledged them or too much is waiting, they become a gap of known size and the stream goes
-on after it. A capture that begins in the middle of a connection begins with its first segment.
+Segments are sorted by sequence number (RFC 9293 3.4, modulo 2^32): what was sent again is dropped, overlaps
+keep the bytes that came first, what comes too early waits for what is missing. When the missing bytes cannot
+come any more, because the receiver has acknowledged them or too much is waiting, they become a gap of known
+size and the stream goes on after it. A capture that begins in the middle of a connection begins with its
+first segment.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ MAX_WAITING_SEGMENTS = 2048
 MAX_CONNECTIONS = 16_384
 """Connections remembered at once; past it, the one that began first is forgotten."""
 PATIENCE = 8
-"""Segments of the receiver after which bytes that it acknowledged, but that were not captured, are given up: recorders
-that read several queues may store an acknowledgement before the data."""
+"""Segments of the receiver after which bytes that it acknowledged, but that were not captured, are given up:
+recorders that read several queues may store an acknowledgement before the data."""
 NEARBY = 1 << 20
 """Data this close to where a closed connection ended is still its own (late, or sent again), in bytes."""
 
@@ -32,7 +33,10 @@ _MASK = (1 << 32) - 1
 
 
 class Sink(Protocol):
-    """Takes what one connection carries. Direction 0 is from its first address to its second, 1 the other way."""
+    """Takes what one connection carries.
+
+    Direction 0 is from its first address to its second, 1 the other way.
+    """
 
     def data(self, direction: int, data: bytes, time: float, frame: int) -> None:
         """The next bytes of a direction, and the segment that completed them."""
@@ -46,9 +50,11 @@ class Sink(Protocol):
 
 @attrs.frozen
 class Opening:
-    """A connection at its first segment: packed addresses and ports of the side that sent it, then of the other.
+    """A connection at its first segment: packed addresses and ports of the side that sent it, then of the
+    other.
 
-    `handshake` tells whether the capture holds the SYN, so that the first address is the client's for certain.
+    `handshake` tells whether the capture holds the SYN, so that the first address is the client's for
+    certain.
     """
 
     source: bytes
@@ -62,7 +68,7 @@ class Opening:
 
 
 class _Direction:
-    """One direction of a connection: the next sequence number, and the segments that came before their turn."""
+    """One direction of a connection: the next sequence number, and segments that came too early."""
 
     __slots__ = ("acknowledged", "finished", "first", "held", "next", "resent", "started", "stuck", "waiting")
 
@@ -90,11 +96,15 @@ class _Connection:
 
 _Key = tuple[bytes, bytes, int, int]
 _Waiting = tuple[bytes, int, bool, float, int]
-"""What waits at a sequence number: payload, bytes cut off after it, FIN, and the time and number of its packet."""
+"""What waits at a sequence number: payload, bytes cut off after it, FIN, and the time and number of its
+packet."""
 
 
 class Reassembler:
-    """Follows every TCP connection of a capture. `opened` is called at each new one and returns the sink of its bytes."""
+    """Follows every TCP connection of a capture.
+
+    `opened` is called at each new one and returns the sink of its bytes.
+    """
 
     def __init__(self, opened: Callable[[Opening], Sink]) -> None:
         self._opened = opened
@@ -102,7 +112,9 @@ class Reassembler:
 
     def segment(self, segment: Segment) -> None:
         """Takes the next segment of the capture."""
-        _, _, source, destination, source_port, destination_port, payload, missing, _, sequence, _, flags = segment
+        _, _, source, destination, source_port, destination_port, payload, missing, _, sequence, _, flags = (
+            segment
+        )
         key = (source, destination, source_port, destination_port)
         flow = self._flows.get(key)
         if flags & SYN:
@@ -182,7 +194,7 @@ class Reassembler:
         return bool(segment.payload) and (not side.started or abs(_after(sequence, side.next)) > NEARBY)
 
     def _sort(self, connection: _Connection, direction: int, sequence: int, segment: Segment) -> None:
-        """Puts a segment which is not simply the next one in its place, and gives out what is in order then."""
+        """Puts a segment which is not simply the next one in its place; gives out what is in order then."""
         side = connection.sides[direction]
         payload, missing, fin = segment.payload, segment.missing, bool(segment.flags & FIN)
         late = -_after(sequence, side.next)
@@ -204,7 +216,9 @@ class Reassembler:
             self._give_up(connection, direction, "not in the capture, although much that came later is")
 
     def _release(self, connection: _Connection, direction: int, now: Segment | None) -> None:
-        """Gives out the waiting segments whose turn has come: the receiver has them *now*, or had them in their own time."""
+        """Gives out the waiting segments whose turn has come: the receiver has them *now*, or had them in
+        their own time.
+        """
         side = connection.sides[direction]
         sink = connection.sink
         while side.waiting:
@@ -253,7 +267,9 @@ class Reassembler:
         self._release(connection, direction, None)
 
     def _close(self, connection: _Connection, reason: str, segment: Segment) -> None:
-        """Ends a connection; its ports are remembered, so that what still arrives is not taken for another one."""
+        """Ends a connection; its ports are remembered, so that what still arrives is not taken for another
+        one.
+        """
         for direction in (0, 1):
             while connection.sides[direction].waiting:
                 self._give_up(connection, direction, "not in the capture")

@@ -1,0 +1,323 @@
+"""ONC RPC out of datagrams and streams: records put together, calls paired with their replies.
+
+A reply says nothing of what was called: it is understood by the call with the same xid, so calls are
+remembered (a bounded number of them). A call seen again with the same bytes is a retransmission, a second
+reply to one call is told as such (NeXT's server sends two to a call that its UDP filter refuses, NETINFO
+1.1).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Mapping
+
+from wire.capture.messages import CallRecord, Conversation, Message, Notice, RpcMessage
+from wire.codec import codec
+from wire.formats import rpc
+from wire.formats.errors import Damage, FormatError
+from wire.formats.netinfo import NETINFO
+from wire.formats.nibind import NIBIND
+from wire.formats.portmap import PORTMAP
+from wire.formats.rpc import Program
+
+PROGRAMS: Mapping[tuple[int, int], Program] = {(p.number, p.version): p for p in (PORTMAP, NIBIND, NETINFO)}
+"""The programs that are explained, by number and version."""
+PROGRAM_NUMBERS: Mapping[int, Program] = {program.number: program for program in PROGRAMS.values()}
+MAX_RECORD = 64 << 20
+"""Longest record that is put together, in bytes."""
+MAX_CALLS = 4096
+"""Calls remembered in one conversation."""
+
+_MARK = struct.Struct(">I")
+_CALL_HEAD = struct.Struct(">IIII")  # xid, type, RPC version, program: what tells a call before it is parsed
+_HEADER = codec(rpc.Message)
+_LAST = rpc.LAST_FRAGMENT
+_SUCCESS = rpc.AcceptStatus.SUCCESS
+_numbers = b"|".join(re.escape(_MARK.pack(number)) for number in PROGRAM_NUMBERS)
+_FIND_CALL = re.compile(rb"[\x00-\x03\x80-\x83][\s\S]{7}\x00{7}\x02(?:" + _numbers + rb")")
+_FIND_REPLY = re.compile(rb"[\x00-\x03\x80-\x83][\s\S]{3}([\s\S]{4})\x00{3}\x01\x00{3}[\x00\x01]")
+
+Emit = Callable[[Message], None]
+
+
+def is_call(data: bytes) -> bool:
+    """Whether a record or datagram begins as a call to one of the programs that are explained."""
+    if len(data) < _CALL_HEAD.size:
+        return False
+    _, kind, version, program = _CALL_HEAD.unpack_from(data)
+    return kind == rpc.MsgType.CALL and version == rpc.RPC_VERSION and program in PROGRAM_NUMBERS
+
+
+class RpcFollower:
+    """The calls and replies of one conversation. `numbered` gives each message its number as it is made.
+
+    `caller` is given where the replies answer the calls of another conversation, such as a broadcast.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        emit: Emit,
+        numbered: Callable[[], int],
+        caller: RpcFollower | None = None,
+    ) -> None:
+        self._conversation = conversation
+        self._emit = emit
+        self._numbered = numbered
+        self._calls: dict[int, CallRecord] = {} if caller is None else caller._calls
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of the conversation."""
+        return self._conversation.protocol
+
+    def awaits(self, data: bytes) -> bool:
+        """Whether *data* begins as a reply to a call that is remembered."""
+        kind = int.from_bytes(data[4:8], "big")
+        return len(data) >= 8 and kind == rpc.MsgType.REPLY and self.knows(int.from_bytes(data[:4], "big"))
+
+    def knows(self, xid: int) -> bool:
+        """Whether a call with this xid is remembered."""
+        return xid in self._calls
+
+    def record(
+        self,
+        record: bytes,
+        raw: bytes,
+        marks: tuple[tuple[int, int], ...],
+        from_client: bool,
+        time: float,
+        frame: int,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """One whole record or datagram; *raw* is it with its record marks, whose places *marks* tells."""
+        message = RpcMessage(
+            self._conversation,
+            self._numbered(),
+            time,
+            frame,
+            from_client,
+            raw,
+            notes,
+            None,
+            None,
+            record,
+            marks,
+        )
+        try:
+            header, start = _HEADER.parse(record)
+        except FormatError as damage:
+            message.damage = damage
+            self._emit(message)
+            return
+        message.header, message.start = header, start
+        if type(header.body) is rpc.Call:
+            self._call(message, header.xid, header.body)
+        else:
+            self._reply(message, header)
+        self._emit(message)
+
+    def _call(self, message: RpcMessage, xid: int, call: rpc.Call) -> None:
+        program = PROGRAMS.get((call.program, call.version))
+        procedure = program.by_number.get(call.procedure) if program is not None else None
+        known = self._calls.get(xid)
+        digest = hash(message.record)
+        if known is not None and known.digest == digest:
+            answered = ", which was answered" if known.replies else ""
+            message.notes += (f"sends call {known.number} again{answered}",)
+        else:
+            if known is not None:
+                del self._calls[xid]
+            elif len(self._calls) >= MAX_CALLS:
+                del self._calls[next(iter(self._calls))]
+            self._calls[xid] = CallRecord(
+                message.number, message.time, message.frame, digest, program, procedure, call
+            )
+        message.program, message.procedure = program or PROGRAM_NUMBERS.get(call.program), procedure
+        if procedure is not None:
+            self._body(message)
+
+    def _reply(self, message: RpcMessage, header: rpc.Message) -> None:
+        call = self._calls.get(header.xid)
+        if call is None:
+            message.notes += ("its call is not in the capture, so its results cannot be read",)
+            return
+        message.call = call
+        message.latency = message.time - call.time
+        message.program, message.procedure = (
+            call.program or PROGRAM_NUMBERS.get(call.call.program),
+            call.procedure,
+        )
+        call.replies += 1
+        if call.replies > 1:
+            message.notes += (f"reply {call.replies} to call {call.number}",)
+        reply = header.body
+        assert isinstance(reply, rpc.Reply)
+        if (
+            call.procedure is not None
+            and isinstance(reply.body, rpc.Accepted)
+            and reply.body.status == _SUCCESS
+        ):
+            self._body(message)
+
+    @staticmethod
+    def _body(message: RpcMessage) -> None:
+        """Reads arguments or results, to the record's last byte."""
+        fmt = message.format
+        assert fmt is not None
+        try:
+            message.body, end = codec(fmt).parse(message.record, message.start)
+        except FormatError as damage:
+            message.damage = damage
+            return
+        if end != len(message.record):
+            message.damage = FormatError(Damage.TRAILING, "", end)
+
+
+class RecordReader:
+    """One direction of a TCP connection: fragments to records (RFC 5531 11).
+
+    After a gap it goes on with the next record: by the length of the fragment that was cut, or by looking for
+    what begins like a call, or like the reply to one that is known.
+    """
+
+    def __init__(self, follower: RpcFollower, conversation: Conversation, from_client: bool, emit: Emit,
+                 numbered: Callable[[], int], searching: bool) -> None:  # fmt: skip
+        self._follower = follower
+        self._conversation = conversation
+        self._from_client = from_client
+        self._emit = emit
+        self._numbered = numbered
+        self._searching = searching
+        self._buffer = b""  # bytes not yet taken: less than a mark, or what is searched
+        self._reset()
+
+    def _reset(self) -> None:
+        self._raw: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._marks: list[tuple[int, int]] = []
+        self._size = 0  # of raw so far
+        self._left = 0  # of the fragment
+        self._last = False
+        self._inside = False  # a record has begun
+        self._cut = ""  # why the record is not whole
+
+    def data(self, data: bytes, time: float, frame: int) -> None:
+        """The next bytes of the stream."""
+        if self._searching:
+            data = self._search(self._buffer + data)
+        elif not self._inside and not self._buffer and len(data) >= 4:
+            word = int.from_bytes(data[:4], "big")  # most often: one whole record
+            if word - _LAST == len(data) - 4:
+                marks = ((0, word - _LAST),)
+                self._follower.record(data[4:], data, marks, self._from_client, time, frame)
+                return
+        position = 0
+        while position < len(data):
+            position = self._take(data, position, time, frame)
+            if self._searching:
+                data, position = self._search(data[position:]), 0
+
+    def gap(self, size: int, reason: str, time: float, frame: int) -> None:
+        """*size* bytes are not in the capture."""
+        text = f"{size:,} bytes are {reason}"
+        inside = size <= self._left
+        self._notice(text if inside else text + "; looking for the next record", time, frame)
+        if self._inside:
+            self._cut = self._cut or text
+        if inside:
+            self._left -= size
+            if not self._left and self._last:
+                self._deliver(time, frame)
+            return
+        if self._inside:
+            self._deliver(time, frame)
+        self._buffer = b""
+        self._searching = True
+
+    def finish(self, reason: str, time: float, frame: int) -> None:
+        """Nothing more comes."""
+        if self._inside or (self._buffer and not self._searching):
+            self._cut = self._cut or f"the record ends here: {reason}"
+            self._deliver(time, frame)
+        self._buffer = b""
+
+    def _take(self, data: bytes, position: int, time: float, frame: int) -> int:
+        """Takes one mark or (part of) one fragment; returns where the rest begins."""
+        if not self._left:
+            wanted = 4 - len(self._buffer)
+            self._buffer += data[position : position + wanted]
+            if len(self._buffer) < 4:
+                return len(data)
+            word = int.from_bytes(self._buffer, "big")
+            self._last, self._left = bool(word & _LAST), word & ~_LAST
+            if self._size - 4 * len(self._marks) + self._left > MAX_RECORD:
+                self._lose(
+                    f"a fragment claims {self._left:,} bytes, which is more than a record may have",
+                    time,
+                    frame,
+                )
+                self._searching = True
+                return position + wanted
+            self._inside = True
+            if not self._cut:
+                self._marks.append((self._size, self._left))
+                self._raw.append(self._buffer)
+                self._size += 4
+            self._buffer = b""
+            position += wanted
+        else:
+            piece = data[position : position + self._left]
+            self._left -= len(piece)
+            position += len(piece)
+            if not self._cut:
+                self._raw.append(piece)
+                self._parts.append(piece)
+                self._size += len(piece)
+        if not self._left and self._last:
+            self._deliver(time, frame)
+        return position
+
+    def _deliver(self, time: float, frame: int) -> None:
+        raw, record = b"".join(self._raw) + self._buffer, b"".join(self._parts)
+        notes = (f"not whole: {self._cut}",) if self._cut else ()
+        marks = tuple(self._marks)
+        self._buffer = b""
+        self._reset()
+        self._follower.record(record, raw, marks, self._from_client, time, frame, notes)
+
+    def _lose(self, text: str, time: float, frame: int) -> None:
+        self._buffer = b""
+        self._reset()
+        self._notice(text + "; looking for the next record", time, frame)
+
+    def _notice(self, text: str, time: float, frame: int) -> None:
+        self._emit(
+            Notice(
+                self._conversation,
+                self._numbered(),
+                time,
+                frame,
+                self._from_client,
+                b"",
+                (),
+                None,
+                None,
+                text,
+            )
+        )
+
+    def _search(self, data: bytes) -> bytes:
+        """What follows from the next record on; empty, and the end of *data* kept, while none is found."""
+        found = _FIND_CALL.search(data)
+        for reply in _FIND_REPLY.finditer(data, 0, found.start() if found else len(data)):
+            if self._follower.knows(int.from_bytes(reply[1], "big")):
+                found = reply
+                break
+        if found is None:
+            self._buffer = data[-19:]  # one byte less than the longest of the two patterns
+            return b""
+        self._searching = False
+        self._buffer = b""
+        return data[found.start() :]
