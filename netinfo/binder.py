@@ -1,0 +1,223 @@
+"""The NetInfo binder (nibindd), ONC RPC program 200100001 version 1: which domain tag is served where
+(NETINFO 4.2).
+
+`Registry` is what it knows; `BinderService` answers calls from it, and asks the program it lives in
+(`Domains`) to make and unmake domains. Who may do so, how a domain server is asked, and whether one still
+lives, is handed in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import attrs
+from twisted.logger import Logger
+
+from netinfo.addresses import is_loopback
+from netinfo.generation import Generation
+from wire.formats.netinfo import NiStatus, Result
+from wire.formats.nibind import NIBIND, REGISTRATION_LIMIT, AddrInfo, BindArgs, CloneArgs, Registration
+from wire.formats.rpc import AcceptStatus, AuthStatus
+from wire.transport.errors import TransportError
+from wire.transport.rpc_server import NO_REPLY, AcceptError, IncomingCall, Reject
+from wire.transport.tap import Address, Transport
+
+log = Logger()
+
+OPEN_OVER_UDP = frozenset({"PING", "GETREGISTER", "LISTREG", "BIND"})
+"""What anybody may call over UDP; the rest changes something (NETINFO 1.1)."""
+REGISTERING = frozenset({"REGISTER", "UNREGISTER"})
+"""What a NeXT's domain server calls over UDP on its own host (NETINFO 1.1)."""
+BINDS_AT_ONCE = 64
+"""BIND questions waiting for a domain server's answer; further ones go unanswered, as a lost datagram
+would."""
+
+_TAG = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+def is_tag(tag: bytes) -> bool:
+    """Whether a domain may be called so: 1 to 64 of [A-Za-z0-9._-], not beginning with a dot (NETINFO 8).
+
+    Databases are named after their tag, so this is also what keeps them inside the state directory.
+    """
+    return _TAG.fullmatch(tag) is not None
+
+
+class DomainError(Exception):
+    """A domain that could not be made or unmade; the text says why."""
+
+
+class Domains(Protocol):
+    """The program that runs the domains of this host, as far as the binder needs it.
+
+    Each returns when the work has been begun well enough that NI_OK may be answered (NETINFO 4.2: NI_OK means
+    spawned, not ready), and raises `DomainError`.
+    """
+
+    def create_master(self, tag: bytes) -> Awaitable[None]: ...
+
+    def create_clone(self, args: CloneArgs) -> Awaitable[None]: ...
+
+    def destroy(self, tag: bytes) -> Awaitable[None]:
+        """End the tag's server, if one runs here, and delete its database."""
+
+    def asks_bind(self, registration: Registration, args: BindArgs) -> Awaitable[bool]:
+        """Whether the domain server of a registration would serve that client; False too if it is silent for
+        2 s."""
+
+    def is_alive(self, registration: Registration) -> Awaitable[bool]:
+        """Whether the domain server of a registration answers PING within 1 s."""
+
+
+class Registry:
+    """Tag -> ports, at most 32 of them, because LISTREG's reply holds no more (NETINFO 1.2)."""
+
+    def __init__(self) -> None:
+        self._entries: list[Registration] = []
+
+    def find(self, tag: bytes) -> Registration | None:
+        """The registration of a tag."""
+        return next((entry for entry in self._entries if entry.tag == tag), None)
+
+    def add(self, registration: Registration) -> bool:
+        """Append, or replace the entry of the same tag. False if the registry is full."""
+        for index, entry in enumerate(self._entries):
+            if entry.tag == registration.tag:
+                self._entries[index] = registration
+                return True
+        if len(self._entries) >= REGISTRATION_LIMIT:
+            return False
+        self._entries.append(registration)
+        return True
+
+    def remove(self, tag: bytes) -> None:
+        """Forget a tag; the last entry moves into its place, as in the original (NETINFO 11)."""
+        for index, entry in enumerate(self._entries):
+            if entry.tag == tag:
+                last = self._entries.pop()
+                if index < len(self._entries):
+                    self._entries[index] = last
+                return
+
+    def entries(self) -> tuple[Registration, ...]:
+        """All registrations, in the order LISTREG gives them."""
+        return tuple(self._entries)
+
+
+@attrs.define
+class BinderService:
+    """Program 200100001."""
+
+    registry: Registry
+    domains: Domains
+    is_privileged: Callable[[Address, Address, Transport], bool]
+    """Whether a peer may change things: (peer, local address, transport) -> bool (NETINFO 3.6)."""
+    generation: Generation
+    program = NIBIND
+    _asking: int = attrs.field(default=0, init=False)
+
+    def admit(self, procedure: int, transport: Transport, peer: Address) -> None:
+        """Over UDP only what is harmless; a NeXT's own domain servers register there, too (NETINFO 1.1)."""
+        found = NIBIND.by_number.get(procedure)
+        if transport == "tcp" or found is None or found.name in OPEN_OVER_UDP:
+            return
+        if self.generation.registers_over_udp and found.name in REGISTERING and is_loopback(peer.host):
+            return
+        raise Reject(AuthStatus.AUTH_TOOWEAK)
+
+    def serve(self, call: IncomingCall) -> Any:
+        name, argument = call.procedure.name, call.argument
+        if call.procedure.mutates and not self.is_privileged(call.peer, call.local, call.transport):
+            log.warn("{name} from {peer} refused: it is not this host's superuser", name=name, peer=call.peer)
+            return NiStatus.NI_PERM
+        match name:
+            case "PING":
+                return None
+            case "GETREGISTER":
+                return self._getregister(cut(argument))
+            case "LISTREG":
+                return Result(NiStatus.NI_OK, self.registry.entries())
+            case "BIND":
+                return self._bind(argument)
+            case "REGISTER":
+                return self._register(argument)
+            case "UNREGISTER":
+                self.registry.remove(cut(argument))  # NI_OK even if it was not there
+                return NiStatus.NI_OK
+            case "CREATEMASTER":
+                tag = cut(argument)
+                return self._create(tag, lambda: self.domains.create_master(tag))
+            case "CREATECLONE":
+                args = attrs.evolve(argument, tag=cut(argument.tag), master_tag=cut(argument.master_tag))
+                return self._create(args.tag, lambda: self.domains.create_clone(args))
+            case _:
+                return self._destroy(cut(argument))
+
+    async def _getregister(self, tag: bytes) -> Result:
+        entry = self.registry.find(tag)
+        if entry is None:
+            return Result(NiStatus.NI_NOTAG, None)
+        if self.generation.binder_pings and not await self.domains.is_alive(entry):
+            return Result(NiStatus.NI_NORESPONSE, None)
+        return Result(NiStatus.NI_OK, entry.addresses)
+
+    def _register(self, registration: Registration) -> NiStatus:
+        tag = cut(registration.tag)
+        ports = registration.addresses
+        if not is_tag(tag) or not (ports.udp_port < 65536 and ports.tcp_port < 65536):
+            return NiStatus.NI_SYSTEMERR
+        if not self.registry.add(Registration(tag, AddrInfo(ports.udp_port, ports.tcp_port))):
+            log.warn(
+                "{tag} not registered: there are {n} domains already", tag=tag.decode(), n=REGISTRATION_LIMIT
+            )
+            return NiStatus.NI_NOSPACE
+        return NiStatus.NI_OK
+
+    async def _create(self, tag: bytes, create: Callable[[], Awaitable[None]]) -> NiStatus:
+        if self.registry.find(tag) is not None:
+            return NiStatus.NI_DUPTAG
+        if not is_tag(tag):
+            log.warn("no domain made: {tag!r} is not a tag", tag=tag)
+            return NiStatus.NI_SYSTEMERR
+        if len(self.registry.entries()) >= REGISTRATION_LIMIT:
+            return NiStatus.NI_NOSPACE
+        return await self._attempt(create)
+
+    async def _destroy(self, tag: bytes) -> NiStatus:
+        if self.registry.find(tag) is None:
+            return NiStatus.NI_NOTAG
+        self.registry.remove(tag)
+        return await self._attempt(lambda: self.domains.destroy(tag))
+
+    async def _attempt(self, work: Callable[[], Awaitable[None]]) -> NiStatus:
+        try:
+            await work()
+        except DomainError as error:
+            log.error("{error}", error=error)
+            return NiStatus.NI_SYSTEMERR
+        return NiStatus.NI_OK
+
+    async def _bind(self, args: BindArgs) -> Any:
+        """Pass the question on; only a yes is answered (NETINFO 4.2)."""
+        entry = self.registry.find(cut(args.server_tag))
+        if entry is not None and self._asking < BINDS_AT_ONCE:
+            self._asking += 1
+            try:
+                if await self.domains.asks_bind(
+                    entry, BindArgs(args.client_address, cut(args.client_tag), args.server_tag)
+                ):
+                    return None
+            except TransportError as error:
+                log.info("BIND: {error}", error=error)
+            finally:
+                self._asking -= 1
+        if self.generation.unserved_bind_silent:
+            return NO_REPLY
+        raise AcceptError(AcceptStatus.SYSTEM_ERR)
+
+
+def cut(name: bytes) -> bytes:
+    """A name as the originals' C strings hold it: up to its first NUL (NETINFO 11)."""
+    return name.split(b"\0", 1)[0]

@@ -1,0 +1,1 @@
+"""NetInfo's client library: find a domain, open it, read it, change it."""

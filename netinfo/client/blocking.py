@@ -1,0 +1,222 @@
+"""The client library's network without an event loop: plain sockets that wait, for scripts, tools and a
+prompt."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from netinfo.client.multicall import Multicall
+from netinfo.client.network import Answer, Target
+from wire.codec import codec
+from wire.formats.errors import FormatError
+from wire.formats.rpc import (
+    AUTH_NONE,
+    RPC_VERSION,
+    Accepted,
+    AcceptStatus,
+    Auth,
+    Call,
+    Message,
+    MsgType,
+    Procedure,
+    Program,
+    Reply,
+)
+from wire.transport.errors import ConnectError, RpcConnectionLost, RpcError, RpcProtocolError, RpcTimeout
+from wire.transport.record import RecordReader, mark
+
+REPLY_LIMIT = 64 * 1024 * 1024
+"""Longest reply accepted over TCP, in bytes."""
+DATAGRAM_LIMIT = 65_507
+CHUNK = 256 * 1024
+RETRY = 1.0
+"""Seconds until a call over UDP is repeated (NETINFO 4.5)."""
+FIRST_RESERVED, LAST_RESERVED = 600, 1023
+
+
+def bind_reserved(sock: socket.socket) -> None:
+    """Give a socket a port from 600 to 1023, as `bindresvport` did, where that is allowed and one is free.
+
+    Servers take a peer with such a port on their own host for the superuser (NETINFO 3.2).
+    """
+    if os.geteuid() != 0:
+        return
+    count = LAST_RESERVED - FIRST_RESERVED + 1
+    for step in range(count):
+        try:
+            sock.bind(("", FIRST_RESERVED + (os.getpid() + step) % count))
+        except PermissionError:
+            return
+        except OSError:
+            continue
+        return
+
+
+class BlockingNetwork:
+    """`Network` over sockets that wait."""
+
+    async def connect_tcp(self, host: str, port: int, program: Program, patience: float) -> TcpLink:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            bind_reserved(sock)
+            sock.settimeout(patience)
+            sock.connect((host, port))
+        except OSError as error:
+            sock.close()
+            raise ConnectError(f"No connection to TCP port {port} on {host}: {_reason(error)}.") from error
+        return TcpLink(sock, program)
+
+    async def connect_udp(self, host: str, port: int, program: Program) -> UdpLink:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            bind_reserved(sock)
+            sock.connect((host, port))
+        except OSError as error:
+            sock.close()
+            raise ConnectError(f"UDP port {port} on {host} cannot be reached: {_reason(error)}.") from error
+        return UdpLink(sock, program)
+
+    async def multicall(self, targets: Sequence[Target], waits: Sequence[float]) -> Answer | None:
+        calls = Multicall(tuple(targets))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for wait in waits:
+                for host, port, datagram in calls.datagrams():
+                    try:
+                        sock.sendto(datagram, (host, port))
+                    except OSError:
+                        continue  # a host that cannot be reached is one that does not answer
+                deadline = time.monotonic() + wait
+                while _readable(sock, deadline):
+                    try:
+                        datagram, (host, _) = sock.recvfrom(DATAGRAM_LIMIT)
+                    except OSError:
+                        continue
+                    if answer := calls.answer(datagram, host):
+                        return answer
+        return None
+
+    async def resolve(self, host: str) -> str:
+        try:
+            return socket.gethostbyname(host)
+        except OSError as error:
+            raise ConnectError(f"No IPv4 address is known for host {host}: {_reason(error)}.") from error
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - waiting is what this network does
+
+
+class TcpLink:
+    """A connection to one program; calls are made one after another."""
+
+    def __init__(self, sock: socket.socket, program: Program) -> None:
+        self._socket = sock
+        self._program = program
+        self._records = RecordReader(REPLY_LIMIT)
+        self._xid = secrets.randbits(32)
+
+    async def call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
+        self._xid = (self._xid + 1) & 0xFFFFFFFF
+        data = encode_call(self._xid, self._program, procedure, argument, credential)
+        deadline = time.monotonic() + patience
+        try:
+            self._socket.settimeout(patience)
+            self._socket.sendall(mark(len(data)) + data)
+            while True:
+                record = self._records.next()
+                if record is not None:
+                    if record[:4] == data[:4]:
+                        return decode_reply(record, procedure)
+                    continue
+                if not _readable(self._socket, deadline):
+                    raise RpcTimeout(f"{procedure.name} was not answered within {patience:g} seconds.")
+                received = self._socket.recv(CHUNK)
+                if not received:
+                    raise RpcConnectionLost(
+                        f"The connection was closed before {procedure.name} was answered."
+                    )
+                self._records.feed(received)
+        except TimeoutError:
+            raise RpcTimeout(f"{procedure.name} could not be sent within {patience:g} seconds.") from None
+        except OSError as error:
+            raise RpcConnectionLost(
+                f"The connection was lost during {procedure.name}: {_reason(error)}."
+            ) from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class UdpLink:
+    """A UDP socket for calls to one program; a call is repeated every second, with the same number."""
+
+    def __init__(self, sock: socket.socket, program: Program) -> None:
+        self._socket = sock
+        self._program = program
+
+    async def call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
+        data = encode_call(secrets.randbits(32), self._program, procedure, argument, credential)
+        end = time.monotonic() + patience
+        host, port = self._socket.getpeername()
+        try:
+            while (now := time.monotonic()) < end:
+                self._socket.send(data)
+                while _readable(self._socket, min(end, now + RETRY)):
+                    reply = self._socket.recv(DATAGRAM_LIMIT)
+                    if reply[:4] == data[:4]:
+                        return decode_reply(reply, procedure)
+        except ConnectionRefusedError:
+            raise ConnectError(f"Nothing listens on UDP port {port} of {host}.") from None
+        except OSError as error:
+            raise ConnectError(f"UDP port {port} on {host} cannot be reached: {_reason(error)}.") from error
+        raise RpcTimeout(
+            f"UDP port {port} on {host} did not answer {procedure.name} within {patience:g} seconds."
+        )
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def encode_call(xid: int, program: Program, procedure: Procedure, argument: Any, credential: Auth) -> bytes:
+    """A call's bytes, without record mark."""
+    call = Call(RPC_VERSION, program.number, program.version, procedure.number, credential, AUTH_NONE)
+    return codec(Message).build(Message(xid, MsgType.CALL, call)) + codec(procedure.argument).build(argument)
+
+
+def decode_reply(data: bytes, procedure: Procedure) -> Any:
+    """The result in a reply. Raises `RpcError` where there is none."""
+    try:
+        message, end = codec(Message).parse(data)
+        if not isinstance(message.body, Reply):
+            raise RpcProtocolError(f"The server answered {procedure.name} with a call.")
+        reply = message.body.body
+        if not isinstance(reply, Accepted):
+            why = getattr(reply.body, "name", reply.status.name)
+            raise RpcError(f"The server refused {procedure.name}: {why}.")
+        if reply.status is not AcceptStatus.SUCCESS:
+            name = getattr(reply.status, "name", reply.status)
+            raise RpcError(f"The server could not serve {procedure.name}: {name}.")
+        result, _ = codec(procedure.result).parse(data, end)
+        return result
+    except FormatError as error:
+        raise RpcProtocolError(f"The reply to {procedure.name} is damaged: {error}.") from error
+
+
+def _readable(sock: socket.socket, deadline: float) -> bool:
+    """Wait until there is something to read; False when the time is over."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return error.strerror or str(error)

@@ -1,0 +1,416 @@
+"""An open domain: the calls of NetInfo, with the original library's rules for servers that fail (NETINFO
+4.5).
+
+A `Domain` knows the servers of one domain and keeps one connection. Reads go to whichever server answers,
+writes to the master; a connection found closed is opened again once and the call repeated, which is safe for
+writes too, because each names the instance that it changes (NETINFO 2.2).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from netinfo.client.errors import CannotConnectError, CommunicationError, NetInfoError
+from netinfo.client.names import ServerName, TaggedServer
+from netinfo.client.network import Link, Network
+from netinfo.client.paths import DirectoryPath, parse_path
+from netinfo.client.servers import connect
+from wire.formats.netinfo import (
+    NETINFO,
+    NI_INDEX_NULL,
+    Binding,
+    CreateArgs,
+    CreateBody,
+    CreateNameArgs,
+    CreatePropArgs,
+    DestroyArgs,
+    Entry,
+    ListArgs,
+    LookupArgs,
+    NameIndexArgs,
+    NiId,
+    NiStatus,
+    PropArgs,
+    Property,
+    ReadallBody,
+    RenamePropArgs,
+    Result,
+    WriteArgs,
+    WriteNameArgs,
+    WritePropArgs,
+)
+from wire.formats.rpc import AUTH_NONE, Auth, AuthFlavor, AuthUnix
+from wire.transport.errors import ConnectionClosed, TransportError
+
+ROOT = NiId(0, 0)
+"""The root, for reading; reads ignore the instance."""
+NAME = b"name"
+
+
+@attrs.frozen
+class Options:
+    """How patient a client is; times in seconds (NETINFO 4.5)."""
+
+    read_timeout: float = 5.0
+    write_timeout: float = 60.0
+    patience: float = 0.0
+    """How long reads that no server answers are tried again; the original's default was for ever."""
+    reads_from_master: bool = False
+    """The original's `ni_needwrite(1)`: every call goes to the master."""
+
+
+def credential(uid: int, password: str | bytes) -> Auth:
+    """AUTH_UNIX as NetInfo uses it: the password, every bit inverted, as the machine's name (NETINFO 3.3).
+
+    Raises ValueError for a password that the form cannot carry.
+    """
+    secret = os.fsencode(password)
+    if len(secret) > 255 or b"\xff" in secret:
+        raise ValueError("a NetInfo password is at most 255 bytes, none of them 0xff")
+    machine = bytes(byte ^ 0xFF for byte in secret)
+    return Auth(AuthFlavor.AUTH_SYS, AuthUnix(int(time.time()), machine, uid & 0xFFFFFFFF, 0, ()))
+
+
+def values_of(properties: Sequence[Property], name: bytes) -> tuple[bytes, ...]:
+    """The values of the first property of a name; none if there is no such property."""
+    return next((prop.values for prop in properties if prop.name == name), ())
+
+
+class Domain:
+    """One domain, by the servers that have it."""
+
+    def __init__(self, network: Network, servers: Sequence[ServerName], options: Options = Options()) -> None:
+        self.network = network
+        self.servers = list(servers)
+        self.options = options
+        self.credential = AUTH_NONE
+        self._link: Link | None = None
+        self._master: int | None = 0 if len(self.servers) == 1 else None
+        self._pid = os.getpid()
+
+    def __str__(self) -> str:
+        return str(self.servers[0])
+
+    def close(self) -> None:
+        """Close the connection, if one is open. The next call opens another."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    async def authenticate(self, user: bytes, password: str | bytes) -> None:
+        """From now on call as *user*, whose number the domain itself tells (NETINFO 3.3).
+
+        Raises `NetInfoError` NI_NOUSER for a user it does not have, or whose uid is not a number.
+        """
+        about = f"user {os.fsdecode(user)}"
+        try:
+            users = (await self.lookup(ROOT, NAME, b"users"))[0]
+            (uid, *_) = values_of(await self.lookupread(NiId(users, 0), NAME, user), b"uid") or (b"",)
+        except NetInfoError as error:
+            if error.status != NiStatus.NI_NODIR:
+                raise
+            raise NetInfoError(NiStatus.NI_NOUSER, about) from None
+        if not uid.lstrip(b"-").isdigit():
+            raise NetInfoError(NiStatus.NI_NOUSER, about)
+        self.credential = credential(int(uid), password)
+
+    # --- servers -----------------------------------------------------------------------------------------
+
+    async def _connected(self, patience: float) -> Link:
+        if self._pid != os.getpid():  # after a fork the connection is the parent's
+            self._link, self._pid = None, os.getpid()
+        if self._link is None:
+            self._link = await connect(self.network, self.servers[0], patience)
+        return self._link
+
+    async def _attempt(self, name: str, argument: Any, patience: float) -> Any:
+        """Call the present server; open its connection again once if it turns out to be closed."""
+        procedure = NETINFO.by_name[name]
+        fresh = self._link is None
+        link = await self._connected(patience)
+        try:
+            return await link.call(procedure, argument, self.credential, patience)
+        except ConnectionClosed:
+            self.close()
+            if fresh:
+                raise
+        except TransportError:
+            self.close()
+            raise
+        link = await self._connected(patience)
+        try:
+            return await link.call(procedure, argument, self.credential, patience)
+        except TransportError:
+            self.close()
+            raise
+
+    async def _rebind(self, error: Exception) -> None:
+        """Put the next server that can be connected to in front. Raises *error* again if there is none."""
+        for _ in range(len(self.servers) - 1):
+            self.servers.append(self.servers.pop(0))
+            if self._master is not None:
+                self._master = (self._master - 1) % len(self.servers)
+            try:
+                await self._connected(self.options.read_timeout)
+                return
+            except (TransportError, NetInfoError):
+                continue
+        raise error
+
+    async def _read(self, name: str, argument: Any) -> Any:
+        """A call that any server can answer: when one fails another is asked, and after all of them a pause
+        is made, 0, 4, 8 ... 64 seconds, as long as patience lasts."""
+        waited, pause = 0.0, 0.0
+        while True:
+            try:
+                return await self._attempt(name, argument, self.options.read_timeout)
+            except (TransportError, NetInfoError) as error:
+                last = error
+            try:
+                await self._rebind(last)
+                continue
+            except (TransportError, NetInfoError) as error:
+                if waited + pause >= self.options.patience:
+                    raise self._failed(error) from error
+            await self.network.sleep(pause)
+            waited += pause
+            pause = min(pause + 4.0, 64.0)
+
+    async def _write(self, name: str, argument: Any) -> Any:
+        """A call for the master alone; it never fails over."""
+        await self._to_master()
+        try:
+            return await self._attempt(name, argument, self.options.write_timeout)
+        except (TransportError, NetInfoError) as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> NetInfoError:
+        if isinstance(error, NetInfoError):
+            return error
+        kind = CannotConnectError if self._link is None else CommunicationError
+        return kind(str(self), str(error))
+
+    async def _to_master(self) -> None:
+        """Put the master in front: the root's `master`, by its machine's addresses (NETINFO 4.5)."""
+        if self._master is None:
+            self._master = await self._find_master()
+        if self._master != 0:
+            self.close()
+            self.servers.insert(0, self.servers.pop(self._master))
+            self._master = 0
+
+    async def _find_master(self) -> int:
+        (master, *_) = values_of(await self.read(ROOT), b"master") or (b"",)
+        host, _, tag = master.partition(b"/")
+        try:
+            machines = (await self.lookup(ROOT, NAME, b"machines"))[0]
+            machine = await self.lookupread(NiId(machines, 0), NAME, host)
+        except NetInfoError as error:
+            if isinstance(error, CommunicationError):
+                raise
+            raise NetInfoError(
+                NiStatus.NI_CANTFINDADDRESS, f"master {os.fsdecode(master)} of {self}"
+            ) from None
+        addresses = {os.fsdecode(address) for address in values_of(machine, b"ip_address")}
+        for index, server in enumerate(self.servers):
+            if isinstance(server, TaggedServer) and server.tag == tag and server.portmapper.host in addresses:
+                return index
+        raise NetInfoError(NiStatus.NI_CANTFINDADDRESS, f"master {os.fsdecode(master)} of {self}")
+
+    async def call(self, name: str, argument: Any = None) -> Any:
+        """Call a procedure by name and give its result as it came. Raises `CommunicationError`."""
+        if NETINFO.by_name[name].mutates or self.options.reads_from_master:
+            return await self._write(name, argument)
+        return await self._read(name, argument)
+
+    async def _ok(self, name: str, argument: Any, about: str) -> Any:
+        result: Result = await self.call(name, argument)
+        if result.status != NiStatus.NI_OK:
+            raise NetInfoError(result.status, about)
+        return result.body
+
+    # --- reading -----------------------------------------------------------------------------------------
+    # Each raises NetInfoError with the server's status, CommunicationError when no server answers.
+
+    async def ping(self) -> None:
+        await self.call("PING")
+
+    async def statistics(self) -> tuple[Property, ...]:
+        """The server's figures, `checksum` first (NETINFO 2.7)."""
+        result: tuple[Property, ...] = await self.call("STATISTICS")
+        return result
+
+    async def checksum(self) -> int:
+        """The domain's checksum, which changes with every write (NETINFO 2.8)."""
+        return int(values_of(await self.statistics(), b"checksum")[0])
+
+    async def root(self) -> NiId:
+        found: NiId = await self._ok("ROOT", None, f"root of {self}")
+        return found
+
+    async def self_id(self, directory: NiId) -> NiId:
+        """The current id of a directory, whose instance is what writes must name."""
+        found: NiId = await self._ok("SELF", directory, _about(directory))
+        return found
+
+    async def parent(self, directory: NiId) -> int:
+        return int((await self._ok("PARENT", directory, _about(directory))).parent)
+
+    async def children(self, directory: NiId) -> tuple[int, ...]:
+        result: tuple[int, ...] = (await self._ok("CHILDREN", directory, _about(directory))).children
+        return result
+
+    async def read(self, directory: NiId) -> tuple[Property, ...]:
+        result: tuple[Property, ...] = (await self._ok("READ", directory, _about(directory))).properties
+        return result
+
+    async def read_with_id(self, directory: NiId) -> tuple[NiId, tuple[Property, ...]]:
+        """The properties together with the id that they belong to, for a change that depends on them."""
+        body = await self._ok("READ", directory, _about(directory))
+        return body.id, body.properties
+
+    async def lookup(self, directory: NiId, key: bytes, value: bytes) -> tuple[int, ...]:
+        """Numbers of the children whose property *key* holds *value*; NI_NODIR if there is none."""
+        about = f"{_about(directory)}, child {os.fsdecode(key)}={os.fsdecode(value)}"
+        result: tuple[int, ...] = (await self._ok("LOOKUP", LookupArgs(directory, key, value), about)).ids
+        return result
+
+    async def lookupread(self, directory: NiId, key: bytes, value: bytes) -> tuple[Property, ...]:
+        """The properties of the first such child; NI_NODIR if there is none."""
+        about = f"{_about(directory)}, child {os.fsdecode(key)}={os.fsdecode(value)}"
+        result: tuple[Property, ...] = (
+            await self._ok("LOOKUPREAD", LookupArgs(directory, key, value), about)
+        ).properties
+        return result
+
+    async def list(self, directory: NiId, name: bytes) -> tuple[Entry, ...]:
+        """One property of every child, in order."""
+        result: tuple[Entry, ...] = (
+            await self._ok("LIST", ListArgs(directory, name), _about(directory))
+        ).entries
+        return result
+
+    async def listall(self, directory: NiId) -> tuple[tuple[Property, ...], ...]:
+        """All properties of every child, in order, without their numbers."""
+        result: tuple[tuple[Property, ...], ...] = (
+            await self._ok("LISTALL", directory, _about(directory))
+        ).proplists
+        return result
+
+    async def listprops(self, directory: NiId) -> tuple[bytes, ...]:
+        """The properties' names, in order."""
+        result: tuple[bytes, ...] = (await self._ok("LISTPROPS", directory, _about(directory))).names
+        return result
+
+    async def readprop(self, directory: NiId, index: int) -> tuple[bytes, ...]:
+        about = f"{_about(directory)}, property {index}"
+        result: tuple[bytes, ...] = (await self._ok("READPROP", PropArgs(directory, index), about)).names
+        return result
+
+    async def readname(self, directory: NiId, prop_index: int, name_index: int) -> bytes:
+        about = f"{_about(directory)}, property {prop_index}, value {name_index}"
+        result: bytes = (
+            await self._ok("READNAME", NameIndexArgs(directory, prop_index, name_index), about)
+        ).name
+        return result
+
+    async def rparent(self) -> Binding:
+        """A server of the parent domain; NI_NETROOT at the top (NETINFO 4.3)."""
+        found: Binding = await self._ok("RPARENT", None, f"parent of {self}")
+        return found
+
+    async def readall(self, checksum: int = 0) -> ReadallBody:
+        """The whole domain; nothing but a zero checksum where *checksum* is its own already (NETINFO 5.3)."""
+        body: ReadallBody = await self._ok("READALL", checksum, f"{self}")
+        return body
+
+    async def resync(self) -> None:
+        """Have a clone check with its master now, a master tell its clones to (NETINFO 5.2)."""
+        status = await self.call("RESYNC")
+        if status != NiStatus.NI_OK:
+            raise NetInfoError(status, f"{self}")
+
+    async def crashed(self, checksum: int) -> None:
+        """Tell a clone its master's checksum, as a master does when it starts (NETINFO 5.2)."""
+        await self.call("CRASHED", checksum)
+
+    async def bind(self, tag: bytes, address: int) -> None:
+        """Ask whether this domain would serve as the parent of that server; no answer means no (NETINFO
+        2.6)."""
+        await self.call("BIND", Binding(tag, address))
+
+    # --- changing ----------------------------------------------------------------------------------------
+    # Each names the current id and gives the new one; NI_STALE means that somebody else was faster.
+
+    async def create(
+        self,
+        parent: NiId,
+        properties: Sequence[Property],
+        where: int = NI_INDEX_NULL,
+        target: NiId | None = None,
+    ) -> CreateBody:
+        """Make a child: its id, and the parent's new one."""
+        args = CreateArgs(parent, tuple(properties), where, target)
+        body: CreateBody = await self._ok("CREATE", args, f"new child of {_about(parent)}")
+        return body
+
+    async def destroy(self, parent: NiId, child: NiId) -> NiId:
+        """Remove a child that has none itself; the parent's new id."""
+        found: NiId = await self._ok("DESTROY", DestroyArgs(parent, child), _about(child))
+        return found
+
+    async def write(self, directory: NiId, properties: Sequence[Property]) -> NiId:
+        """Replace all properties."""
+        return await self._change("WRITE", directory, WriteArgs(directory, tuple(properties)))
+
+    async def createprop(self, directory: NiId, prop: Property, where: int = NI_INDEX_NULL) -> NiId:
+        return await self._change("CREATEPROP", directory, CreatePropArgs(directory, prop, where))
+
+    async def destroyprop(self, directory: NiId, index: int) -> NiId:
+        return await self._change("DESTROYPROP", directory, PropArgs(directory, index))
+
+    async def writeprop(self, directory: NiId, index: int, values: Sequence[bytes]) -> NiId:
+        return await self._change("WRITEPROP", directory, WritePropArgs(directory, index, tuple(values)))
+
+    async def renameprop(self, directory: NiId, index: int, name: bytes) -> NiId:
+        return await self._change("RENAMEPROP", directory, RenamePropArgs(directory, index, name))
+
+    async def createname(self, directory: NiId, index: int, value: bytes, where: int = NI_INDEX_NULL) -> NiId:
+        return await self._change("CREATENAME", directory, CreateNameArgs(directory, index, value, where))
+
+    async def destroyname(self, directory: NiId, prop_index: int, name_index: int) -> NiId:
+        return await self._change("DESTROYNAME", directory, NameIndexArgs(directory, prop_index, name_index))
+
+    async def writename(self, directory: NiId, prop_index: int, name_index: int, value: bytes) -> NiId:
+        return await self._change(
+            "WRITENAME", directory, WriteNameArgs(directory, prop_index, name_index, value)
+        )
+
+    async def _change(self, name: str, directory: NiId, argument: Any) -> NiId:
+        found: NiId = await self._ok(name, argument, _about(directory))
+        return found
+
+    # --- paths -------------------------------------------------------------------------------------------
+
+    async def find(self, path: bytes | DirectoryPath, start: NiId = ROOT) -> NiId:
+        """The current id of the directory at a path, from the root or from *start* (NETINFO 4.6).
+
+        Raises `NetInfoError`, NI_NODIR for a step that leads nowhere.
+        """
+        parsed = parse_path(path) if isinstance(path, bytes) else path
+        here = await self.root() if parsed.absolute else start
+        about = os.fsdecode(bytes(parsed))
+        for step in parsed.steps:
+            body = await self._ok("LOOKUP", LookupArgs(here, step.key, step.value), about)
+            here = NiId(body.ids[0], 0)
+        found: NiId = await self._ok("SELF", here, about)
+        return found
+
+
+def _about(directory: NiId) -> str:
+    return f"directory {directory.object}" if directory.object else "the root directory"

@@ -1,0 +1,71 @@
+"""From a server's name to a connection: portmapper, binder, domain server (NETINFO 4.5, "Connect")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netinfo.client.errors import CannotConnectError, NetInfoError
+from netinfo.client.names import DirectServer, Portmapper, ServerName, TaggedServer
+from netinfo.client.network import Link, Network
+from wire.formats.netinfo import NETINFO, NiStatus
+from wire.formats.nibind import NIBIND, AddrInfo
+from wire.formats.portmap import IPPROTO_UDP, PORTMAP, Mapping
+from wire.formats.rpc import AUTH_NONE
+
+UDP_PATIENCE = 5.0
+"""Seconds for the portmapper and the binder to answer: five calls, one a second."""
+
+
+async def find_binder(network: Network, portmapper: Portmapper, protocol: int = IPPROTO_UDP) -> int:
+    """The binder's port, by the portmapper of its host. Raises `TransportError`, `CannotConnectError` if
+    there is none."""
+    link = await network.connect_udp(await network.resolve(portmapper.host), portmapper.port, PORTMAP)
+    try:
+        question = Mapping(NIBIND.number, NIBIND.version, protocol, 0)
+        port = await link.call(PORTMAP.by_name["GETPORT"], question, AUTH_NONE, UDP_PATIENCE)
+    finally:
+        link.close()
+    if not port:
+        raise CannotConnectError(
+            portmapper.host, "its portmapper knows no NetInfo binder (program 200100001)."
+        )
+    return int(port)
+
+
+async def find_ports(network: Network, server: TaggedServer) -> AddrInfo:
+    """Where the server of a tag listens. Raises `TransportError`, and `NetInfoError` for NI_NOTAG and the
+    like."""
+    binder = await find_binder(network, server.portmapper)
+    link = await network.connect_udp(await network.resolve(server.portmapper.host), binder, NIBIND)
+    try:
+        result = await link.call(NIBIND.by_name["GETREGISTER"], server.tag, AUTH_NONE, UDP_PATIENCE)
+    finally:
+        link.close()
+    if result.status != NiStatus.NI_OK:
+        raise NetInfoError(result.status, str(server))
+    ports: AddrInfo = result.body
+    return ports
+
+
+async def connect(network: Network, server: ServerName, patience: float) -> Link:
+    """A TCP connection to a domain server. Raises `TransportError` and `NetInfoError`."""
+    if isinstance(server, DirectServer):
+        host, port = server.host, server.port
+    else:
+        host, port = server.portmapper.host, (await find_ports(network, server)).tcp_port
+    return await network.connect_tcp(await network.resolve(host), port, NETINFO, patience)
+
+
+async def connect_binder(network: Network, portmapper: Portmapper, protocol: int, patience: float) -> Link:
+    """A way to a host's binder; *protocol* is IPPROTO_TCP or IPPROTO_UDP. Raises `TransportError`,
+    `CannotConnectError`."""
+    port = await find_binder(network, portmapper, protocol)
+    host = await network.resolve(portmapper.host)
+    if protocol == IPPROTO_UDP:
+        return await network.connect_udp(host, port, NIBIND)
+    return await network.connect_tcp(host, port, NIBIND, patience)
+
+
+async def call_binder(link: Link, name: str, argument: Any, patience: float = UDP_PATIENCE) -> Any:
+    """Call a procedure of the binder. Raises `TransportError`."""
+    return await link.call(NIBIND.by_name[name], argument, AUTH_NONE, patience)

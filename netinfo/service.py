@@ -1,0 +1,153 @@
+"""A domain as an ONC RPC service: what stands between the network and `netinfo.domain` (NETINFO 1.1, 3, 5).
+
+The rules are the domain's. Here calls wait for what they must wait for (a password to be checked, a change to
+be on disk, a parent to be found), and what the domain wants done besides its answer is passed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from netinfo.access import Caller, Passwords, UnverifiedError, admits, crypt_matches
+from netinfo.domain import Domain
+from netinfo.events import Changed, CheckMaster, Event, Replaced, ResyncClones
+from netinfo.limits import ReplySizeError
+from netinfo.procedures import NotServedError
+from netinfo.superuser import OwnAddresses, SuperuserRule
+from wire.formats.netinfo import NETINFO
+from wire.formats.rpc import AcceptStatus, Auth, AuthStatus
+from wire.transport.rpc_server import NO_REPLY, AcceptError, IncomingCall, Reject
+from wire.transport.tap import Address, Transport
+
+log = Logger()
+
+OVER_UDP = frozenset({NETINFO.by_name["PING"].number, NETINFO.by_name["BIND"].number})
+VERIFICATIONS = 4
+"""Passwords checked at the same time; more wait. DES crypt takes milliseconds of a processor."""
+
+
+class Keeper(Protocol):
+    """Where changes are made durable."""
+
+    def keep(self, events: Sequence[Changed | Replaced]) -> Awaitable[None]:
+        """Fires when all are on disk. If it fails none is, and nothing is kept until it is asked again."""
+
+
+class Followers(Protocol):
+    """Who acts on what happens in the domain: replication."""
+
+    def changed(self, events: Sequence[Changed]) -> None:
+        """These changes are durable; a master tells its clones."""
+
+    def check_master(self) -> None: ...
+
+    def resync_clones(self) -> None: ...
+
+
+@attrs.define
+class DomainService:
+    """Program 200100000 for one domain."""
+
+    domain: Domain
+    is_superuser: SuperuserRule
+    find_parent: Callable[[], Awaitable[None]]
+    """Looks for the parent domain and leaves what it found in the domain's surroundings (NETINFO 4.3)."""
+    followers: Followers
+    keeper: Keeper | None = None
+    """None: changes live as long as the process."""
+    passwords: Passwords = attrs.Factory(Passwords)
+    own: OwnAddresses = attrs.Factory(OwnAddresses)
+    program = NETINFO
+    _verifications: DeferredSemaphore = attrs.field(
+        factory=lambda: DeferredSemaphore(VERIFICATIONS), init=False
+    )
+    _last: tuple[Address, Auth, Caller] | None = attrs.field(default=None, init=False)
+
+    def admit(self, procedure: int, transport: Transport, peer: Address) -> None:
+        """The UDP filter: over UDP PING and BIND, nothing else (NETINFO 1.1)."""
+        if transport == "udp" and procedure not in OVER_UDP:
+            raise Reject(AuthStatus.AUTH_TOOWEAK)
+
+    def accept_tcp(self, peer: Address, local: Address) -> bool:
+        """The root's `trusted_networks` (NETINFO 3.1)."""
+        return admits(self.domain.tree, peer.host, self.own(peer.host))
+
+    def serve(self, call: IncomingCall) -> Any:
+        procedure = call.procedure
+        if procedure.name == "RPARENT":
+            return self._rparent(call)
+        try:
+            result = self.domain.call(procedure.number, call.argument, self._caller(call))
+        except UnverifiedError as unverified:
+            return self._verified(call, unverified)
+        except NotServedError:
+            if self.domain.generation.unserved_bind_silent:
+                return NO_REPLY
+            raise AcceptError(AcceptStatus.SYSTEM_ERR) from None
+        except ReplySizeError as error:
+            log.warn("{name} for {peer}: {error}", name=procedure.name, peer=call.peer, error=error)
+            raise AcceptError(AcceptStatus.SYSTEM_ERR) from None
+        if self.domain.outbox:
+            return self._settle(result, self.domain.take())
+        return result
+
+    def _caller(self, call: IncomingCall) -> Caller:
+        """Who calls. Only for a change it is asked whether it is the superuser: that may be dear to find
+        out."""
+        last = self._last
+        if (
+            last is not None
+            and last[0] is call.peer
+            and last[1] is call.credential
+            and not call.procedure.mutates
+        ):
+            return last[2]
+        host, port = call.peer.host, call.peer.port
+        superuser = call.procedure.mutates and self.is_superuser(call.peer, call.local, call.transport)
+        caller = Caller(host, port, self.own(host), superuser, call.credential)
+        if not call.procedure.mutates:
+            self._last = call.peer, call.credential, caller
+        return caller
+
+    async def _verified(self, call: IncomingCall, unverified: UnverifiedError) -> Any:
+        """Check a password on another thread, then make the call again, which has changed nothing so far."""
+        password, stored = unverified.password, unverified.stored
+        fits = await self._verifications.run(deferToThread, crypt_matches, password, stored)
+        self.passwords.learn(password, stored, fits)
+        result = self.serve(call)
+        return await result if isinstance(result, Awaitable) else result
+
+    async def _rparent(self, call: IncomingCall) -> Any:
+        await self.find_parent()
+        return self.domain.call(call.procedure.number, call.argument, self._caller(call))
+
+    def _settle(self, result: Any, events: list[Event]) -> Any:
+        """Answer only after changes are durable; then tell the followers."""
+        changes = [event for event in events if isinstance(event, (Changed, Replaced))]
+        for event in events:
+            if isinstance(event, CheckMaster):
+                self.followers.check_master()
+            elif isinstance(event, ResyncClones):
+                self.followers.resync_clones()
+        if not changes:
+            return result
+        if self.keeper is None:
+            self._told(changes)
+            return result
+        return self._kept(result, changes, self.keeper)
+
+    async def _kept(self, result: Any, changes: Sequence[Changed | Replaced], keeper: Keeper) -> Any:
+        await keeper.keep(changes)
+        self._told(changes)
+        return result
+
+    def _told(self, changes: Iterable[Changed | Replaced]) -> None:
+        told = [change for change in changes if isinstance(change, Changed) and change.procedure is not None]
+        if told:
+            self.followers.changed(told)
