@@ -1,0 +1,1 @@
+"""NetInfo: the directory service of NeXTSTEP and early Mac OS X."""
