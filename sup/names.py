@@ -33,10 +33,7 @@ def normalise(name: bytes) -> bytes:
         raise UnsafeName(f"the name {name!r} holds a NUL byte")
     if name.startswith(b"/"):
         raise UnsafeName(f"the name {name!r} is absolute; only names below the base directory are allowed")
-    if b"/" not in name:
-        parts = [name]
-    else:
-        parts = [part for part in name.split(b"/") if part and part != b"."]
+    parts = [part for part in name.split(b"/") if part and part != b"."]
     if b".." in parts:
         raise UnsafeName(f"the name {name!r} would leave the base directory")
     return b"/".join(parts) or TOP
@@ -65,8 +62,3 @@ def is_refused(name: bytes, refused: frozenset[bytes]) -> bool:
     match nothing, as with the original.
     """
     return is_covered(name, refused)
-
-
-def beneath(directory: bytes, name: bytes) -> bytes:
-    """The name of `name`, found in `directory`, both seen from the top directory."""
-    return name if directory == TOP else directory + b"/" + name

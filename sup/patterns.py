@@ -8,6 +8,7 @@ the original's, which list files written for CMU's server may depend on.
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 MAX_ALTERNATIVES = 10_000
 """So many operands may come of one with braces: each further pair of braces multiplies them."""
@@ -94,7 +95,7 @@ def _alternatives(text: bytes, opening: int) -> Iterator[bytes]:
         at += 1
     else:
         return
-    for start, end in zip(commas, commas[1:], strict=False):
+    for start, end in pairwise(commas):
         yield text[:opening] + text[start + 1 : end] + text[at + 1 :]
 
 

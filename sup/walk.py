@@ -12,7 +12,7 @@ from typing import TypeVar, dataclass_transform
 import attrs
 
 from sup.listfile import Rules
-from sup.names import TOP, beneath, is_covered, is_refused
+from sup.names import TOP, is_covered, is_refused
 from sup.tree import LeavesTree, Tree
 from wire.formats.sup import FILE_TYPE, EntryFlag, ListEntry
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sup.names import UnsafeName, ancestors, beneath, is_refused, normalise
+from sup.names import UnsafeName, ancestors, is_covered, is_refused, normalise
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,8 @@ def test_refused(name: bytes, refused: set[bytes], answer: bool) -> None:
     assert is_refused(name, frozenset(refused)) is answer
 
 
-def test_beneath() -> None:
-    assert beneath(b".", b"a") == b"a"
-    assert beneath(b"d/e", b"a") == b"d/e/a"
+def test_covered() -> None:
+    assert is_covered(b"d/e/a", frozenset([b"d"]))
+    assert is_covered(b"d", frozenset([b"d"]))
+    assert is_covered(b"x", frozenset([b"."]))
+    assert not is_covered(b"x", frozenset([b"d"]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sup import scanfile
 from sup.scanfile import ScanFileError
-from sup.walk import BACKUP, NEW, NOACCOUNT, Entry, TooManyEntries, Wanted
+from sup.walk import BACKUP, EVERYTHING, NEW, NOACCOUNT, Entry, TooManyEntries, Wanted
 
 EXAMPLE = b"""V2
 40755 1795219338 1795219338 data
@@ -26,7 +26,7 @@ ENTRIES = [
 ]
 
 
-def read(text: bytes, wanted: Wanted = Wanted(), limit: int = 100) -> list[Entry]:
+def read(text: bytes, wanted: Wanted = EVERYTHING, limit: int = 100) -> list[Entry]:
     file = io.BytesIO(text)
     assert scanfile.is_usable(file)
     return list(scanfile.read(file, wanted, limit).values())
