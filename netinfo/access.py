@@ -345,7 +345,8 @@ class Access:
         )
 
     def values_write(self, identity: Identity, directory: Directory, index: int) -> None:
-        """WRITEPROP: as the other property calls, but `_locked` stops it (NETINFO 3.4). Raises StatusError."""
+        """WRITEPROP: as the other property calls, but `_locked` stops it (NETINFO 3.4). Raises StatusError.
+        """
         if self._locked(directory):
             self._deny(NiStatus.NI_RDONLY)
         self.property_write(identity, directory, index)

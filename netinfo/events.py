@@ -26,14 +26,16 @@ class Changed:
 
 @attrs.frozen
 class Replaced:
-    """A clone received the whole domain anew; keep `tree` in place of all that was kept before (NETINFO 5.3)."""
+    """A clone received the whole domain anew; keep `tree` in place of all that was kept before (NETINFO 5.3).
+    """
 
     tree: Tree
 
 
 @attrs.frozen
 class CheckMaster:
-    """A clone shall see whether its master has another checksum, and transfer the domain if so (NETINFO 5.2)."""
+    """A clone shall see whether its master has another checksum, and transfer the domain if so (NETINFO 5.2).
+    """
 
 
 @attrs.frozen

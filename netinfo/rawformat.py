@@ -232,7 +232,8 @@ def branch_of(tree: Tree, directory: Directory) -> Branch:
 
 
 def plant(branch: Branch, generation: Generation = NEXT) -> Tree:
-    """A new domain with *branch* as its root, its ids those that CREATE would have given one after the other."""
+    """A new domain with *branch* as its root, its ids those that CREATE would have given one after the other.
+    """
     tree = Tree(generation)
     tree.create_root()
     tree.write(tree.directories[0], branch.properties)

@@ -68,7 +68,8 @@ def is_update(domain: Domain, caller: Caller) -> bool:
 
 
 def clones(tree: Tree, tag: bytes, own: Iterable[str], generation: Generation) -> tuple[Server, ...]:
-    """The clones that a master tells of its changes: machines that serve `./tag`, but itself (NETINFO 5.1)."""
+    """The clones that a master tells of its changes: machines that serve `./tag`, but itself (NETINFO 5.1).
+    """
     mine = set(own)
     found = []
     for machine in machines(tree):
@@ -87,7 +88,8 @@ def clones(tree: Tree, tag: bytes, own: Iterable[str], generation: Generation) -
 
 
 def may_read_all(domain: Domain, checksum: int, caller: Caller) -> bool:
-    """Whether READALL sends the domain; False if the caller has it already. Raises StatusError (NETINFO 5.3)."""
+    """Whether READALL sends the domain; False if the caller has it already. Raises StatusError (NETINFO 5.3).
+    """
     if domain.access.guards.readall and not caller.own and not _serves_domain(domain, caller.address):
         raise StatusError(NiStatus.NI_PERM)
     if domain.clone and not _clone_may_answer(domain):

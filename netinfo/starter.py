@@ -54,7 +54,8 @@ def sample(tag: bytes, address: str, host: str = "srv") -> Branch:
 
 
 def bare_master(tag: bytes, host: bytes, addresses: Sequence[str]) -> Branch:
-    """What `netinfod -m` makes: the master's own machine entry and nothing else, so no users (NETINFO 4.2)."""
+    """What `netinfod -m` makes: the master's own machine entry and nothing else, so no users (NETINFO 4.2).
+    """
     return _bare(host + b"/" + tag, host, addresses, b"./" + tag)
 
 

@@ -184,7 +184,7 @@ class Tree:
     def create_root(self, properties: Properties = ()) -> Commit:
         """Make directory 0, instance 1 in both generations (NETINFO 2.2). The tree is empty."""
         before = (self._state(ROOT),)
-        return self._commit(before, [Record(ROOT, 1, self.totals.version + 1, ROOT, 0, properties)])
+        return self._commit(before, (Record(ROOT, 1, self.totals.version + 1, ROOT, 0, properties),))
 
     def create(
         self,
@@ -201,54 +201,32 @@ class Tree:
         number = self._lowest_free() if target is None else target.object
         instance = self._first_instance(number) if target is None else target.instance
         position, shifted = self._position(parent, where)
-        before = (
-            self._state(number),
-            self._state(parent.number),
-            *map(self._state, shifted),
-        )
+        before = (self._state(number), self._record(parent), *map(self._state, shifted))
         version = self.totals.version
-        moved = [attrs.evolve(self._record(child), position=place) for child, place in shifted.items()]
-        commit = self._commit(
-            before,
-            [
-                *moved,
-                Record(number, instance, version + 1, parent.number, position, properties),
-                attrs.evolve(
-                    self._record(parent.number),
-                    instance=(parent.instance + 1) & WORD,
-                    version=version + 2,
-                ),
-            ],
-        )
+        moved = [
+            attrs.evolve(self._record(self.directories[n]), position=place) for n, place in shifted.items()
+        ]
+        made = Record(number, instance, version + 1, parent.number, position, properties)
+        commit = self._commit(before, (*moved, made, self._next(parent, version + 2, parent.properties)))
         return self.directories[number], commit
 
     def destroy(self, child: Directory) -> Commit:
         """Remove a directory that has no children from its parent."""
         parent = self.directories[child.parent]
-        before = (self._state(child.number), self._state(parent.number))
-        saved = attrs.evolve(
-            self._record(parent.number),
-            instance=(parent.instance + 1) & WORD,
-            version=self.totals.version + 1,
-        )
-        return self._commit(before, [Vacancy(child.number, child.instance), saved])
+        before = (self._record(child), self._record(parent))
+        saved = self._next(parent, self.totals.version + 1, parent.properties)
+        return self._commit(before, (Vacancy(child.number, child.instance), saved))
 
     def write(self, directory: Directory, properties: Properties) -> Commit:
         """Replace the properties of a directory; its instance moves even if they are the same (NETINFO 2.2)."""
-        before = (self._state(directory.number),)
-        saved = attrs.evolve(
-            self._record(directory.number),
-            instance=(directory.instance + 1) & WORD,
-            version=self.totals.version + 1,
-            properties=properties,
-        )
-        return self._commit(before, [saved])
+        before = (self._record(directory),)
+        return self._commit(before, (self._next(directory, self.totals.version + 1, properties),))
 
     def undo(self, commit: Commit) -> None:
         """Take back the latest change not yet taken back."""
         self._apply(commit.before, commit.totals_before)
 
-    def _commit(self, before: tuple[State, ...], after: Sequence[State]) -> Commit:
+    def _commit(self, before: tuple[State, ...], after: tuple[State, ...]) -> Commit:
         """Apply states that no tree has had; the totals follow from them."""
         totals = self.totals
         checksum, slots, version = totals.checksum, totals.slots, totals.version
@@ -259,7 +237,7 @@ class Tree:
             if isinstance(new, Record):
                 slots = max(slots, new.number + 1)
                 version = max(version, new.version)
-        made = Commit(before, tuple(after), totals, Totals(checksum & WORD, slots, version))
+        made = Commit(before, after, totals, Totals(checksum & WORD, slots, version))
         self._apply(made.after, made.totals)
         return made
 
@@ -291,28 +269,39 @@ class Tree:
 
     # --- states ---------------------------------------------------------------------------------------------
 
-    def _record(self, number: int) -> Record:
-        found = self.directories[number]
-        position = self.directories[found.parent].children[number] if number != ROOT else 0
+    def _record(self, directory: Directory) -> Record:
         return Record(
-            number,
-            found.instance,
-            found.version,
-            found.parent,
-            position,
-            found.properties,
+            directory.number,
+            directory.instance,
+            directory.version,
+            directory.parent,
+            self._position_of(directory),
+            directory.properties,
         )
 
-    def _state(self, number: int) -> State:
-        return (
-            self._record(number)
-            if number in self.directories
-            else Vacancy(number, self._vacant.get(number, 0))
+    def _next(self, directory: Directory, version: int, properties: Properties) -> Record:
+        """The record that a change leaves of a directory: its instance counts the change (NETINFO 2.2)."""
+        return Record(
+            directory.number,
+            (directory.instance + 1) & WORD,
+            version,
+            directory.parent,
+            self._position_of(directory),
+            properties,
         )
+
+    def _position_of(self, directory: Directory) -> int:
+        if directory.number == ROOT:
+            return 0
+        return self.directories[directory.parent].children[directory.number]
+
+    def _state(self, number: int) -> State:
+        here = self.directories.get(number)
+        return Vacancy(number, self._vacant.get(number, 0)) if here is None else self._record(here)
 
     def records(self) -> Iterator[Record]:
         """Every directory as a store keeps it, parents before children."""
-        return (self._record(directory.number) for directory in self.walk())
+        return map(self._record, self.walk())
 
     def _apply(self, states: Iterable[State], totals: Totals) -> None:
         for state in states:
