@@ -1,28 +1,28 @@
-"""Formats made fast: parsers and builders generated from the definitions in `wire.formats`, one per format and parameters.
+"""Formats made fast: parsers and builders generated from `wire.formats`, one per format and parameters.
 
     codec(LookupArgs).parse(data)             -> (value, position after it)
     codec(LookupArgs).build(value)            -> bytes
     codec(List, SupParams(order=">")).stream()   takes the bytes of a long message as they come
 
-Interpreted Construct is the oracle: `Codec.interpret` and `Codec.interpret_build` read and write the same formats slowly,
-and agree with the generated functions on every value and every damage.
+Interpreted Construct is the oracle: `Codec.interpret` and `Codec.interpret_build` read and write the same formats
+slowly, and agree with the generated functions on every value and every damage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
 from construct import ConstructError
 
+from wire.codec.building import make_builder
+from wire.codec.parsing import make_parser, make_resumable
 from wire.formats.errors import Damage, FormatError
 from wire.formats.record import WireType, as_format
 from wire.formats.sup import SupParams
-
-from .building import make_builder
-from .parsing import make_parser, make_resumable
 
 __all__ = ["Codec", "Damage", "FormatError", "Stream", "codec"]
 
@@ -59,18 +59,33 @@ class Stream(Generic[T]):
         return False
 
 
+@contextmanager
+def _one_error() -> Iterator[None]:
+    """FormatError and no other, its path without the word that Construct begins paths with."""
+    try:
+        yield
+    except FormatError as error:
+        path = error.path.removeprefix("(parsing)").removeprefix("(building)").removeprefix(".")
+        raise FormatError(error.kind, path, error.offset) from None
+    except (ConstructError, AttributeError, TypeError, KeyError) as leaked:
+        raise FormatError(Damage.VALUE, str(leaked), 0) from leaked
+
+
 class Codec(Generic[T]):
     """The generated functions of one format; made by `codec`, each on first use."""
 
-    def __init__(self, format: WireType, params: SupParams | None) -> None:
-        self.format = format
+    def __init__(self, kind: WireType, params: SupParams | None) -> None:
+        self.format = kind
         self.params = params
         self._parameters = attrs.asdict(params) if params is not None else {}
-        self._title = getattr(getattr(format, "cls", None), "__name__", type(format).__name__)
+        self._title = getattr(getattr(kind, "cls", None), "__name__", type(kind).__name__)
 
     @cached_property
     def parse(self) -> Callable[..., tuple[T, int]]:
-        """``parse(data: bytes, pos: int = 0) -> (value, position after it)``; ignores what follows. Raises FormatError."""
+        """``parse(data: bytes, pos: int = 0) -> (value, position after it)``; what follows is ignored.
+
+        Raises FormatError.
+        """
         return make_parser(self.format, self._parameters, self._title)
 
     def parse_exact(self, data: bytes) -> T:
@@ -101,29 +116,25 @@ class Codec(Generic[T]):
 
     def interpret(self, data: bytes, **context: Any) -> T:
         """What `parse` gives, by interpreted Construct. Raises FormatError."""
-        try:
+        with _one_error():
             value: T = self.format.parse(data, **self._parameters, **context)
             return value
-        except (ConstructError, KeyError) as leaked:
-            raise FormatError(Damage.VALUE, str(leaked), 0) from leaked
 
     def interpret_build(self, value: T) -> bytes:
         """What `build` gives, by interpreted Construct. Raises FormatError."""
-        try:
+        with _one_error():
             return self.format.build(value, **self._parameters)
-        except (ConstructError, AttributeError, TypeError, KeyError) as leaked:
-            raise FormatError(Damage.VALUE, str(leaked), 0) from leaked
 
 
-@lru_cache(maxsize=None)
-def _codec(format: WireType, params: SupParams | None) -> Codec[Any]:
-    return Codec(format, params)
+@cache
+def _codec(kind: WireType, params: SupParams | None) -> Codec[Any]:
+    return Codec(kind, params)
 
 
 @overload
-def codec(format: type[T], params: SupParams | None = None) -> Codec[T]: ...
+def codec(fmt: type[T], params: SupParams | None = None) -> Codec[T]: ...
 @overload
-def codec(format: WireType, params: SupParams | None = None) -> Codec[Any]: ...
-def codec(format: Any, params: SupParams | None = None) -> Codec[Any]:
+def codec(fmt: WireType, params: SupParams | None = None) -> Codec[Any]: ...
+def codec(fmt: Any, params: SupParams | None = None) -> Codec[Any]:
     """The codec of a message class or wire type; *params* for SUP's messages, whose layout depends on the session."""
-    return _codec(as_format(format), params)
+    return _codec(as_format(fmt), params)

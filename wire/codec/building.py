@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from functools import singledispatch
 from typing import Any
 
+from wire.codec.source import Constant, Source, expression
 from wire.formats import blocks, record, xdr
 from wire.formats.record import WireType, complete
-
-from .source import Constant, Source, expression
 
 PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 """By a length's remainder modulo four (RFC 4506 3)."""
@@ -186,10 +185,10 @@ def _(kind: record.Record, to: Builder, value: str) -> None:
     me = to.name("r")
     to.line(f"{me} = {value}")
     to.require(f"{me}.__class__ is {to.constant('cls', kind.cls)}")
-    scope = {field.name or "": f"{me}.{field.name}" for field in kind.fields if not field.anonymous}
+    scope = {field.name: f"{me}.{field.name}" for field in kind.fields if not field.anonymous}
     to.scopes.append(scope)
     for condition, fields in record.runs(kind.fields):
-        pairs = [(field.subcon, scope.get(field.name or "", "None")) for field in fields]
+        pairs = [(field.subcon, scope.get(field.name, "None")) for field in fields]
         test = Constant(True) if condition is None else expression(condition, scope, to.params)
         if isinstance(test, Constant):
             for item, value in pairs if test.value else ():

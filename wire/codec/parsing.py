@@ -1,4 +1,4 @@
-"""Formats as straight-line parsers: one visitor over the vocabulary writes the Python that `struct` would be used in by hand.
+"""Formats as straight-line parsers: a visitor over the vocabulary writes the Python one would write over `struct`.
 
 Numbers that follow each other are read by one `unpack`, and checked afterwards in their order, so that damage is named
 exactly as interpreted Construct names it. In a streaming parser each element of a long list is a point to which
@@ -7,6 +7,7 @@ the parser commits; when bytes run out it yields how far it has come and goes on
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,23 +16,40 @@ from typing import Any
 
 import attrs
 
+from wire.codec.source import Constant, Source, expression
 from wire.formats import blocks, record, xdr
 from wire.formats.errors import Damage, FormatError
 from wire.formats.record import WireType, complete
 from wire.formats.sizes import smallest
 
-from .source import Constant, Source, expression
-
 
 @attrs.frozen
 class Item:
-    """One number of a group: its `struct` letter, its field, and what would be wrong with it."""
+    """One number of a group: its `struct` letter, its field, and what must not be true of it."""
 
     letter: str
     size: int
     path: str
-    damage: Damage | None
-    test: Callable[[Any], bool] | None
+    flaw: Flaw | None
+
+
+@attrs.frozen
+class Flaw:
+    """How a damaged number is told: by comparing it with a constant."""
+
+    damage: Damage
+    symbol: str
+    number: int
+
+    def of(self, variable: str) -> str:
+        """The test as source."""
+        return f"{variable} {self.symbol} {self.number}"
+
+    def in_value(self, value: Any) -> bool:
+        return bool(_COMPARE[self.symbol](value, self.number))
+
+
+_COMPARE = {">": operator.gt, "<": operator.lt, "!=": operator.ne}
 
 
 @attrs.frozen
@@ -48,8 +66,8 @@ class Group:
             if pos + item.size > end:
                 return FormatError(Damage.TRUNCATED, path, pos)
             (value,) = struct.unpack_from(self.order + item.letter, data, pos)
-            if item.test is not None and item.damage is not None and item.test(value):
-                return FormatError(item.damage, path, pos)
+            if item.flaw is not None and item.flaw.in_value(value):
+                return FormatError(item.flaw.damage, path, pos)
             pos += item.size
         raise AssertionError("the group is not damaged")
 
@@ -66,24 +84,22 @@ class Parser(Source):
         self.scopes: list[dict[str, str]] = []
         self.indices: list[str] = []
         self.raw: dict[str, str] = {}
-        self.pending: list[tuple[str, Item, str]] = []
+        self.pending: list[tuple[str, Item]] = []
         self.constants.update(FormatError=FormatError, Damage=Damage)
 
-    def take(self, letter: str, path: str, damage: Damage | None = None, test: str = "") -> str:
-        """A variable that holds the next number; *test* is what is true of a damaged one, as source over ``v``."""
+    def take(self, letter: str, path: str, flaw: Flaw | None = None) -> str:
+        """A variable that holds the next number."""
         variable = self.name("v")
-        check = eval(f"lambda v: {test}") if test else None
-        item = Item(letter, struct.calcsize("=" + letter), path, damage, check)
-        self.pending.append((variable, item, test.replace("v", variable) if test else ""))
+        self.pending.append((variable, Item(letter, struct.calcsize("=" + letter), path, flaw)))
         return variable
 
     def flush(self) -> None:
         """Write the unpack of what was taken."""
         if not self.pending:
             return
-        variables = ", ".join(variable for variable, _, _ in self.pending)
-        items = tuple(item for _, item, _ in self.pending)
-        tests = " or ".join(test for _, _, test in self.pending if test)
+        variables = ", ".join(variable for variable, _ in self.pending)
+        items = tuple(item for _, item in self.pending)
+        tests = " or ".join(item.flaw.of(variable) for variable, item in self.pending if item.flaw)
         self.pending.clear()
         layout = struct.Struct(self.order + "".join(item.letter for item in items))
         unpack = self.constant("unpack", layout.unpack_from)
@@ -180,7 +196,7 @@ def _(kind: xdr.Integer, to: Parser, path: str) -> str:
 
 @parse.register
 def _(kind: xdr.Bool, to: Parser, path: str) -> str:
-    return f"({to.take('I', path, Damage.BOOL, 'v > 1')} == 1)"
+    return f"({to.take('I', path, Flaw(Damage.BOOL, '>', 1))} == 1)"
 
 
 @parse.register
@@ -286,7 +302,7 @@ def _(kind: record.Void, to: Parser, path: str) -> str:
 
 @parse.register
 def _(kind: record.Field, to: Parser, path: str) -> str:
-    return to.value(kind.subcon, record.child(path, kind.name or ""))
+    return to.value(kind.subcon, record.child(path, kind.name))
 
 
 @parse.register
@@ -297,7 +313,7 @@ def _(kind: record.Record, to: Parser, path: str) -> str:
     for condition, fields in record.runs(kind.fields):
         for field, value in zip(fields, _under(condition, fields, to, path), strict=True):
             if not field.anonymous:
-                scope[field.name or ""] = to.raw.get(value, value)
+                scope[field.name] = to.raw.get(value, value)
                 values.append(value)
     to.scopes.pop()
     return f"{to.constant('cls', kind.cls)}({', '.join(values)})"
@@ -307,7 +323,7 @@ def _under(condition: Any, fields: list[record.Field], to: Parser, path: str) ->
     """Write what reads neighbouring fields that are there under one condition (None: always), one value at a time:
     a union needs the fields before it in scope."""
     test = Constant(True) if condition is None else expression(condition, to.scopes[-1], to.params)
-    places = [(record.child(path, field.name or ""), _present(field)) for field in fields]
+    places = [(record.child(path, field.name), _present(field)) for field in fields]
     if isinstance(test, Constant):
         for here, kind in places:
             yield to.value(kind, here) if test.value else "None"
@@ -356,18 +372,18 @@ def _(kind: blocks.Word, to: Parser, path: str) -> str:
 
 @parse.register
 def _(kind: blocks.Const, to: Parser, path: str) -> str:
-    return to.take("i", path, Damage.CONST, f"v != {int(kind.number)}")
+    return to.take("i", path, Flaw(Damage.CONST, "!=", int(kind.number)))
 
 
 @parse.register
 def _(kind: blocks.Int, to: Parser, path: str) -> str:
-    to.take("i", path, Damage.COUNT, "v != 4")
+    to.take("i", path, Flaw(Damage.COUNT, "!=", 4))
     return to.take("i", path)
 
 
 @parse.register
 def _(kind: blocks.FileSize, to: Parser, path: str) -> str:
-    return to.take("i", path, Damage.COUNT, "v < 0")
+    return to.take("i", path, Flaw(Damage.COUNT, "<", 0))
 
 
 @parse.register

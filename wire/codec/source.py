@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from construct.expr import BinExpr, ExprMixin, Path, UniExpr, opnames
+from wire.formats.expressions import Name, Not, Operation, shape
 
-from wire.formats.record import steps
-
-_OPERATORS = {"&": "&", "==": "==", "!=": "!=", ">=": ">=", "<=": "<=", "<": "<", ">": ">"}
+_IDENTITY = {"==": "is", "!=": "is not"}
+"""How None is compared."""
 
 
 class Source:
@@ -45,7 +44,7 @@ class Source:
         """Compile the lines as the body of ``def signature``; *title* is what tracebacks and profiles show."""
         text = f"def {signature}:\n" + "\n".join(self.lines) + "\n"
         namespace = dict(self.constants)
-        exec(compile(text, f"<{title}>", "exec"), namespace)
+        exec(compile(text, f"<{title}>", "exec"), namespace)  # noqa: S102 - source that the formats alone decide
         made = namespace[signature.split("(")[0]]
         made.__doc__ = text
         return made
@@ -58,43 +57,36 @@ class Constant:
         self.value = value
 
 
-def expression(node: Any, scope: Mapping[str, str], params: Mapping[str, Any]) -> str | Constant:
+def expression(condition: Any, scope: Mapping[str, str], params: Mapping[str, Any]) -> str | Constant:
     """Source of a `this` expression over the fields in *scope*; a Constant where *params* alone decide it."""
-    if isinstance(node, Path):
-        names = steps(node)
-        return Constant(params[names[1]]) if names[0] == "_params" else scope[names[0]]
-    if isinstance(node, UniExpr):
-        operand = expression(node.operand, scope, params)
-        return Constant(not operand.value) if isinstance(operand, Constant) else f"(not {operand})"
-    if isinstance(node, BinExpr):
-        left, right = expression(node.lhs, scope, params), expression(node.rhs, scope, params)
-        operator = opnames[node.op]
-        if isinstance(left, Constant) and isinstance(right, Constant):
-            return Constant(node.op(left.value, right.value))
-        if operator == "&" and _is_condition(node.lhs):
-            return _both(left, right)
-        if operator in ("==", "!=") and isinstance(right, Constant) and right.value is None:
-            return f"({left} {'is' if operator == '==' else 'is not'} None)"
-        return f"({_text(left)} {_OPERATORS[operator]} {_text(right)})"
-    if isinstance(node, ExprMixin):
-        raise TypeError(f"a format cannot use the expression {node!r}")
-    return Constant(node)
+    return _source(shape(condition), scope, params)
 
 
-def _is_condition(node: Any) -> bool:
-    """True for what is true or false; False for a number whose bits are taken."""
-    if isinstance(node, UniExpr):
-        return True
-    if isinstance(node, BinExpr):
-        return opnames[node.op] != "&" or _is_condition(node.lhs)
-    return False
+def _source(node: Any, scope: Mapping[str, str], params: Mapping[str, Any]) -> str | Constant:
+    match node:
+        case Name(name, parameter):
+            return Constant(params[name]) if parameter else scope[name]
+        case Not(operand):
+            inner = _source(operand, scope, params)
+            return Constant(not inner.value) if isinstance(inner, Constant) else f"(not {inner})"
+        case Operation(symbol, first, second, apply):
+            left, right = _source(first, scope, params), _source(second, scope, params)
+            if isinstance(left, Constant) and isinstance(right, Constant):
+                return Constant(apply(left.value, right.value))
+            if symbol == "&" and node.condition:
+                return _both(left, right)
+            if symbol in _IDENTITY and isinstance(right, Constant) and right.value is None:
+                symbol = _IDENTITY[symbol]
+            return f"({_text(left)} {symbol} {_text(right)})"
+        case literal:
+            return Constant(literal)
 
 
 def _both(left: str | Constant, right: str | Constant) -> str | Constant:
     if isinstance(left, Constant):
-        return right if left.value else Constant(False)
+        return right if left.value else left
     if isinstance(right, Constant):
-        return left if right.value else Constant(False)
+        return left if right.value else right
     return f"({left} and {right})"
 
 

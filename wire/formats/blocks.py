@@ -1,7 +1,7 @@
 """SUP's blocks (SUP 1.3): the wire types that its messages are made of.
 
-A message is its type, blocks, and an end mark. A block is a count and that many bytes, with no tag: the reader must know
-what comes. Integers are signed 32-bit in the client's byte order, which is a parameter of the parse (`order`).
+A message is its type, blocks, and an end mark. A block is a count and that many bytes, with no tag: the reader must
+know what comes. Integers are signed 32-bit in the client's byte order, which is a parameter of the parse (`order`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from .errors import Damage, FormatError
-from .record import Format, WireType, as_format, part, read
-from .xdr import write_number
+from wire.formats.errors import Damage, FormatError
+from wire.formats.record import Format, WireType, as_format, part, read
+from wire.formats.xdr import write_number
 
 END_COUNT = -1
 NULL_COUNT = -2
@@ -188,7 +188,7 @@ class Counted(WireType):
 
 
 class FileSize(WireType):
-    """The count of a FILE block. Its bytes never enter Construct: the transport streams them, then reads the end mark."""
+    """The count of a FILE block; its bytes never enter Construct: the transport streams them."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> int:
         start = stream.tell()

@@ -21,7 +21,7 @@ class Damage(Enum):
 class FormatError(ValueError):
     """Damage in a message.
 
-    kind: what is wrong.  path: the field, outermost first, such as ``properties[3].name``; empty for the message itself.
+    kind: what is wrong.  path: the field, outermost first, such as ``properties[3].name``; empty for the message.
     offset: the byte, from the start of what was parsed (or of what was built so far), at which that field begins.
     """
 

@@ -10,9 +10,22 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-from .record import Field, Format, Record, View, WireType, as_format, fields_of
-from .rpc import Procedure, Program
-from .xdr import I32, U32, VOID, Array, EnumOf, LinkedList, Opaque, OptionalOf, Union, message, of, wire
+from wire.formats.record import Field, Format, Record, View, WireType, as_format, fields_of
+from wire.formats.rpc import Procedure, Program
+from wire.formats.xdr import (
+    I32,
+    U32,
+    VOID,
+    Array,
+    EnumOf,
+    LinkedList,
+    Opaque,
+    OptionalOf,
+    Union,
+    message,
+    of,
+    wire,
+)
 
 NI_INDEX_NULL = 0xFFFFFFFF
 """As `where`: append (NETINFO 2.4)."""
@@ -300,7 +313,7 @@ class ReadNameBody:
 
 @message
 class ReadallBody:
-    """READALL (ni_readall_res): a whole domain, parents before children; no objects if the checksums agree (NETINFO 5.3)."""
+    """READALL (ni_readall_res): a whole domain; no objects if the checksums agree (NETINFO 5.3)."""
 
     checksum: int = wire(U32, "the domain's checksum; 0 if the caller's was the same")
     highest_id: int = wire(U32, "no directory has a higher number")

@@ -1,11 +1,14 @@
-"""The NetInfo binder's messages (NETINFO 1.2, 4.2): ONC RPC program 200100001 version 1, which domain tag listens where."""
+"""The NetInfo binder's messages (NETINFO 1.2, 4.2): which domain tag listens where.
+
+ONC RPC program 200100001 version 1.
+"""
 
 from __future__ import annotations
 
-from .netinfo import NAME, STATUS, result
-from .record import View
-from .rpc import Procedure, Program
-from .xdr import U32, VOID, Array, message, of, wire
+from wire.formats.netinfo import NAME, STATUS, result
+from wire.formats.record import View
+from wire.formats.rpc import Procedure, Program
+from wire.formats.xdr import U32, VOID, Array, message, of, wire
 
 REGISTRATION_LIMIT = 32
 """Most registrations in LISTREG's reply; the encoding fails beyond (NETINFO 1.2)."""

@@ -1,10 +1,13 @@
-"""The portmapper, version 2 (RFC 1833 3): which port a program listens on. NetInfo clients ask it first (NETINFO 1.1)."""
+"""The portmapper, version 2 (RFC 1833 3): which port a program listens on.
+
+NetInfo clients ask it first (NETINFO 1.1).
+"""
 
 from __future__ import annotations
 
-from .record import View
-from .rpc import Procedure, Program
-from .xdr import BOOL, U32, VOID, LinkedList, Opaque, message, of, wire
+from wire.formats.record import View
+from wire.formats.rpc import Procedure, Program
+from wire.formats.xdr import BOOL, U32, VOID, LinkedList, Opaque, message, of, wire
 
 IPPROTO_TCP = 6
 IPPROTO_UDP = 17

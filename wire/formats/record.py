@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, dataclass_transf
 
 import attrs
 from construct import Construct, Container
-from construct.expr import BinExpr, ExprMixin, Path, UniExpr, opnames
 
-from .errors import Damage, FormatError
+from wire.formats.errors import Damage, FormatError
+from wire.formats.expressions import evaluate
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ def read(stream: Any, size: int, path: str, start: int | None = None) -> bytes:
 
 def remaining(stream: Any) -> int:
     """How many bytes are left; lets a count be checked before anything is allocated for it."""
-    return cast("io.BytesIO", stream).getbuffer().nbytes - stream.tell()
+    return int(cast(io.BytesIO, stream).getbuffer().nbytes - stream.tell())
 
 
 def child(path: str, name: str) -> str:
@@ -112,38 +112,6 @@ def part(context: Container[Any], name: str, kind: WireType, stream: Any) -> Ite
     tracer.leave(stream.tell(), box[0])
 
 
-# --- expressions ----------------------------------------------------------------------------------------------------
-
-
-def steps(expression: Path) -> list[str]:
-    """``this._params.version`` as ``["_params", "version"]``."""
-    names: list[str] = []
-    node: Any = expression
-    while node._Path__parent is not None:
-        names.append(node.__getfield__())
-        node = node._Path__parent
-    return names[::-1]
-
-
-def evaluate(expression: Any, context: Any) -> Any:
-    """The value of a ``this`` expression; unlike Construct's own, `&` stops at the first false side."""
-    if isinstance(expression, BinExpr):
-        left = evaluate(expression.lhs, context)
-        if opnames[expression.op] == "&" and not left:
-            return left
-        return expression.op(left, evaluate(expression.rhs, context))
-    if isinstance(expression, UniExpr):
-        return expression.op(evaluate(expression.operand, context))
-    if isinstance(expression, Path):
-        value = context
-        for name in steps(expression):
-            value = value[name]
-        return value
-    if isinstance(expression, ExprMixin):
-        raise TypeError(f"a format cannot use the expression {expression!r}")
-    return expression
-
-
 # --- records --------------------------------------------------------------------------------------------------------
 
 
@@ -154,18 +122,18 @@ class Field(WireType):
         self, name: str, subcon: WireType, doc: str, view: View = View.PLAIN, anonymous: bool = False
     ) -> None:
         super().__init__()
-        self.name = name
+        self.name: str = name
         self.subcon = subcon
         self.docs = doc
         self.view = view
         self.anonymous = anonymous
 
     def _parse(self, stream: Any, context: Any, path: str) -> Any:
-        path = child(path, self.name or "")
+        path = child(path, self.name)
         tracer: Tracer | None = context._params.get("tracer")
         if tracer is None:
             return self.subcon._parse(stream, context, path)
-        tracer.enter(self.name or "", self, self.subcon, stream.tell())
+        tracer.enter(self.name, self, self.subcon, stream.tell())
         try:
             value = self.subcon._parse(stream, context, path)
         except FormatError as error:
@@ -175,7 +143,7 @@ class Field(WireType):
         return value
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
-        return self.subcon._build(obj, stream, context, child(path, self.name or ""))
+        return self.subcon._build(obj, stream, context, child(path, self.name))
 
 
 class Record(WireType):
@@ -201,15 +169,17 @@ class Record(WireType):
         inner = Container(_=context, _params=context._params)
         for field in self.fields:
             if not field.anonymous:
-                inner[field.name] = getattr(obj, field.name or "")
+                inner[field.name] = getattr(obj, field.name)
         for field in self.fields:
             field._build(inner[field.name] if not field.anonymous else None, stream, inner, path)
         return obj
 
 
 class When(WireType):
-    """A field that is there only if the `this` expression *condition* is true; otherwise no bytes, and its value is None
-    (and whatever value it has is not written)."""
+    """A field that is there only if the `this` expression *condition* is true.
+
+    Otherwise it takes no bytes and its value is None; whatever value it has is not written.
+    """
 
     def __init__(self, condition: Any, subcon: WireType) -> None:
         super().__init__()
@@ -229,7 +199,7 @@ def condition(field: Field) -> Any:
 
 
 def runs(fields: tuple[Field, ...]) -> Iterator[tuple[Any, list[Field]]]:
-    """Neighbouring fields that share one condition, and that condition (compared by identity: == makes an expression)."""
+    """Neighbouring fields that share one condition, and it (compared by identity: == would make an expression)."""
     for _, together in groupby(fields, lambda field: id(condition(field))):
         run = list(together)
         yield condition(run[0]), run

@@ -12,8 +12,8 @@ from functools import cached_property
 
 import attrs
 
-from .record import View, WireType
-from .xdr import U32, VOID, Array, EnumOf, Opaque, Union, Within, message, of, wire
+from wire.formats.record import View, WireType
+from wire.formats.xdr import U32, VOID, Array, EnumOf, Opaque, Union, Within, message, of, wire
 
 RPC_VERSION = 2
 AUTH_LIMIT = 400
@@ -65,7 +65,10 @@ class AuthFlavor(IntEnum):
 
 @message
 class AuthUnix:
-    """AUTH_SYS, once AUTH_UNIX: who the caller says it is (RFC 5531 appendix A). NetInfo hides a password in it (NETINFO 3.3)."""
+    """AUTH_SYS, once AUTH_UNIX: who the caller says it is (RFC 5531 appendix A).
+
+    NetInfo carries a password in it (NETINFO 3.3).
+    """
 
     stamp: int = wire(U32, "an arbitrary number, by custom the time", view=View.TIME)
     machine: bytes = wire(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, singledispatch
+from functools import cache, singledispatch
 
-from . import blocks, record, xdr
-from .record import WireType, complete
+from wire.formats import blocks, record, xdr
+from wire.formats.record import WireType, complete
 
 
-@lru_cache(maxsize=None)
+@cache
 def smallest(kind: WireType) -> int:
     """Bytes that every value of *kind* takes at least, whatever the parameters of the parse."""
     return _smallest(kind)

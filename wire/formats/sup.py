@@ -1,8 +1,8 @@
 """SUP's messages (SUP 2), protocol versions 4 to 8, in either byte order.
 
-A message is its type number, its blocks (`wire.formats.blocks`) and an end mark. What a session has agreed on (byte order,
-the peer's version, list-only) are parameters of the parse, `SupParams`, never a second definition. The data of a file
-that RECV announces, and the end mark after it, are streamed by the transport.
+A message is its type number, its blocks (`wire.formats.blocks`) and an end mark. What a session has agreed on (byte
+order, the peer's version, list-only) are parameters of the parse, `SupParams`, never a second definition. The data of a
+file that RECV announces, and the end mark after it, are streamed by the transport.
 """
 
 from __future__ import annotations
@@ -15,10 +15,21 @@ from typing import Any, TypeVar, dataclass_transform
 import attrs
 from construct import this
 
-from .blocks import END, ENTRY_LIMIT, INT, LINK_LIMIT, NULLABLE, STRING, Const, Counted, FileSize, UntilNull
-from .record import Field, Record, View, When, fields_of, wire
-from .record import message as value_class
-from .xdr import EnumOf, FixedOpaque, FlagsOf, of
+from wire.formats.blocks import (
+    END,
+    ENTRY_LIMIT,
+    INT,
+    LINK_LIMIT,
+    NULLABLE,
+    STRING,
+    Const,
+    Counted,
+    FileSize,
+    UntilNull,
+)
+from wire.formats.record import Field, Record, View, When, fields_of, wire
+from wire.formats.record import message as value_class
+from wire.formats.xdr import EnumOf, FixedOpaque, FlagsOf, of
 
 T = TypeVar("T")
 
@@ -26,6 +37,13 @@ FILE_TYPE = 0o170000
 """The bits of a mode that hold the file's type (SUP 2.15)."""
 OLDEST_VERSION, NEWEST_VERSION = 4, 8
 """Protocol versions spoken; a peer that announces more is treated as the newest (SUP 2.2)."""
+
+
+def spoken_version(announced: int) -> int:
+    """The version whose layouts are used with a peer that announces *announced* (SUP 2.2)."""
+    return min(max(announced, OLDEST_VERSION), NEWEST_VERSION)
+
+
 TEST_STRING = b"Hello there, Sailor Boy!"
 """What CRYPT and LOGIN carry to show that both sides use the same key (SUP 2.5)."""
 
@@ -40,9 +58,7 @@ class SupParams:
     """
 
     order: str = attrs.field(default="<", validator=attrs.validators.in_(("<", ">")))
-    version: int = attrs.field(
-        default=NEWEST_VERSION, converter=lambda version: min(max(version, OLDEST_VERSION), NEWEST_VERSION)
-    )
+    version: int = attrs.field(default=NEWEST_VERSION, converter=spoken_version)
     list_only: bool = False
 
 
@@ -321,7 +337,7 @@ class Send:
     """The client is ready for the next RECV (SUP 2.12)."""
 
 
-SENT = this.name != None  # noqa: E711  (an expression for the generator to read, not a comparison)
+SENT = this.name != None  # noqa: E711 - not a comparison but an expression for visitors to read
 READABLE = SENT & (this.mode != 0)
 WITH_DATA = (
     READABLE

@@ -11,8 +11,8 @@ import struct
 from enum import IntEnum, IntFlag
 from typing import Any
 
-from .errors import Damage, FormatError
-from .record import (
+from wire.formats.errors import Damage, FormatError
+from wire.formats.record import (
     VOID,
     Field,
     Format,
@@ -21,7 +21,6 @@ from .record import (
     View,
     WireType,
     as_format,
-    evaluate,
     message,
     of,
     part,
@@ -32,7 +31,7 @@ from .record import (
 
 __all__ = [
     "BOOL", "HYPER", "I32", "U32", "UHYPER", "VOID", "Array", "Bool", "EnumOf", "Field", "FixedOpaque", "FlagsOf",
-    "Integer", "LinkedList", "Opaque", "OptionalOf", "Record", "Union", "View", "WireType", "Within", "evaluate",
+    "Integer", "LinkedList", "Opaque", "OptionalOf", "Record", "Union", "View", "WireType", "Within",
     "message", "of", "padding", "wire",
 ]  # fmt: skip
 
@@ -195,7 +194,7 @@ class Array(WireType):
         self.limit = limit
 
     def _parse(self, stream: Any, context: Any, path: str) -> tuple[Any, ...]:
-        from .sizes import smallest
+        from wire.formats.sizes import smallest
 
         start = stream.tell()
         count = read_length(stream, context, path, self.limit)
@@ -235,7 +234,7 @@ class OptionalOf(WireType):
 
 
 class LinkedList(WireType):
-    """A list linked by optional pointers (RFC 4506 4.19): { true, item } ..., false. Read in a loop, not by recursion."""
+    """A list linked by optional pointers (RFC 4506 4.19): { true, item } ..., false. Read in a loop."""
 
     def __init__(self, item: Format, limit: int) -> None:
         super().__init__()
