@@ -10,13 +10,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from wire.capture.messages import Conversation, Message, Notice
 from wire.capture.packets import Datagram, Packet, Segment, read_packets
 from wire.capture.packets import Notice as PacketNotice
 from wire.capture.reassembly import Opening, Reassembler
-from wire.capture.rpc import PROGRAM_NUMBERS, RecordReader, RpcFollower, is_call
+from wire.capture.rpc import PROGRAM_NUMBERS, RecordReader, RpcFollower, is_call, is_reply
 from wire.capture.sup import CLIENT_TYPES, PROBES, OpenFile, Session, SupReader, begins, first_message
 from wire.formats import rpc
 
@@ -55,6 +55,7 @@ class Dissector:
         self._reassembler = Reassembler(self._opened)
         self._flows: dict[tuple[bytes, bytes, int, int], tuple[RpcFollower, bool]] = {}
         self._callers: dict[_Side, RpcFollower] = {}
+        self._servers: dict[_Side, None] = {}
         self._time, self._frame = 0.0, 0
         self.packets = 0
 
@@ -102,6 +103,9 @@ class Dissector:
     ) -> Conversation:
         """A new conversation."""
         self._conversations += 1
+        if protocol != "sup":
+            self._servers[server] = None
+            _forget_first(self._servers, MAX_FLOWS)
         return Conversation(
             self._conversations,
             transport,
@@ -150,7 +154,9 @@ class Dissector:
             # A broadcast, or a host with several addresses: the answer comes from where the call did not go.
             caller = self._callers.get((packet.destination, packet.destination_port))
             if caller is None or not caller.awaits(payload):
-                return None
+                caller = None
+                if (packet.source, packet.source_port) not in self._servers or not is_reply(payload):
+                    return None
         client: _Side = (packet.source, packet.source_port)
         server: _Side = (packet.destination, packet.destination_port)
         if not to_server:
@@ -159,15 +165,19 @@ class Dissector:
         name = program.name if program is not None else caller.protocol if caller is not None else "rpc"
         conversation = self.conversation(name, "udp", client, server, packet.time, packet.comment)
         follower = RpcFollower(conversation, self._emit, self.numbered, caller)
-        while len(self._flows) >= 2 * MAX_FLOWS:
-            del self._flows[next(iter(self._flows))]
         self._flows[client[0], server[0], client[1], server[1]] = (follower, True)
         self._flows[server[0], client[0], server[1], client[1]] = (follower, False)
         if to_server:
-            while len(self._callers) >= MAX_FLOWS:
-                del self._callers[next(iter(self._callers))]
             self._callers[client] = follower
+        _forget_first(self._flows, 2 * MAX_FLOWS)
+        _forget_first(self._callers, MAX_FLOWS)
         return follower, to_server
+
+
+def _forget_first(table: dict[Any, Any], limit: int) -> None:
+    """Drops what was put into a table first, until no more than *limit* are left."""
+    while len(table) > limit:
+        del table[next(iter(table))]
 
 
 Reader = RecordReader | SupReader

@@ -140,6 +140,8 @@ class CallRecord:
     program: Program | None
     procedure: Procedure | None
     call: rpc.Call
+    inner: Procedure | None = None
+    """The procedure that CALLIT passes its arguments on to."""
     replies: int = 0
 
 

@@ -18,8 +18,8 @@ from wire.formats import rpc
 from wire.formats.errors import Damage, FormatError
 from wire.formats.netinfo import NETINFO
 from wire.formats.nibind import NIBIND
-from wire.formats.portmap import PORTMAP
-from wire.formats.rpc import Program
+from wire.formats.portmap import PORTMAP, CallitArgs
+from wire.formats.rpc import Procedure, Program
 
 PROGRAMS: Mapping[tuple[int, int], Program] = {(p.number, p.version): p for p in (PORTMAP, NIBIND, NETINFO)}
 """The programs that are explained, by number and version."""
@@ -47,6 +47,21 @@ def is_call(data: bytes) -> bool:
         return False
     _, kind, version, program = _CALL_HEAD.unpack_from(data)
     return kind == rpc.MsgType.CALL and version == rpc.RPC_VERSION and program in PROGRAM_NUMBERS
+
+
+def inner_procedure(arguments: CallitArgs) -> Procedure | None:
+    """What CALLIT passes its arguments on to; None if it is not explained."""
+    program = PROGRAMS.get((arguments.program, arguments.version))
+    return program.by_number.get(arguments.procedure) if program is not None else None
+
+
+def is_reply(data: bytes) -> bool:
+    """Whether a datagram has the whole header of a reply."""
+    try:
+        header, _ = _HEADER.parse(data)
+    except FormatError:
+        return False
+    return header.type == rpc.MsgType.REPLY
 
 
 class RpcFollower:
@@ -137,6 +152,8 @@ class RpcFollower:
         message.program, message.procedure = program or PROGRAM_NUMBERS.get(call.program), procedure
         if procedure is not None:
             self._body(message)
+        if isinstance(message.body, CallitArgs):
+            self._calls[xid].inner = inner_procedure(message.body)
 
     def _reply(self, message: RpcMessage, header: rpc.Message) -> None:
         call = self._calls.get(header.xid)
