@@ -211,15 +211,6 @@ def load(text: bytes) -> Branch:
     return branch
 
 
-def load_properties(text: bytes) -> tuple[Property, ...]:
-    """Properties without braces around them, as `dump_property` writes them. Raises RawFormatError."""
-    reader = Reader(text)
-    found = reader.properties()
-    if reader.kind != "end":
-        raise reader.error("expected a property")
-    return found
-
-
 # --- trees --------------------------------------------------------------------------------------------------
 
 
@@ -232,8 +223,7 @@ def branch_of(tree: Tree, directory: Directory) -> Branch:
 
 
 def plant(branch: Branch, generation: Generation = NEXT) -> Tree:
-    """A new domain with *branch* as its root, its ids those that CREATE would have given one after the other.
-    """
+    """A new domain with *branch* as its root, its ids those that CREATE would have given one after the other."""
     tree = Tree(generation)
     tree.create_root()
     tree.write(tree.directories[0], branch.properties)

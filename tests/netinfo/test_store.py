@@ -1,0 +1,312 @@
+"""The database of a domain: what was saved is there again, durable, or refused whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from netinfo.domain import Domain
+from netinfo.events import Changed, Replaced
+from netinfo.generation import NEXT
+from netinfo.rawformat import Branch, branch_of, plant
+from netinfo.store import GroupCommit, Store, StoreError, image_of
+from netinfo.tree import Commit, Tree
+from wire.formats.netinfo import NI_INDEX_NULL, Property
+
+ODD = Property(b'\xff\x00odd "\\\n', (b"", b"\xc3\xa9", b"\xe9", b"]", b"\xed\xb3\xa9"))
+
+
+def a_tree() -> Tree:
+    leaves = tuple(Branch((Property(b"name", (b"leaf%d" % i,)), ODD)) for i in range(5))
+    return plant(Branch((Property(b"master", (b"h/t",)),), (Branch((), leaves), Branch())))
+
+
+def same(one: Tree, other: Tree) -> bool:
+    return (
+        [d.to_object() for d in one.walk()] == [d.to_object() for d in other.walk()]
+        and [d.version for d in one.walk()] == [d.version for d in other.walk()]
+        and one.totals == other.totals
+        and list(one.vacancies()) == list(other.vacancies())
+    )
+
+
+def test_new_database_is_empty(tmp_path: Path) -> None:
+    store = Store(tmp_path / "t.sqlite")
+    assert store.load().directories == {}
+    store.close()
+    assert (tmp_path / "t.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_whole_domain_comes_back(tmp_path: Path) -> None:
+    tree = a_tree()
+    store = Store(tmp_path / "t.sqlite")
+    store.replace(image_of(tree))
+    store.close()
+    store = Store(tmp_path / "t.sqlite")
+    assert same(store.load(), tree)
+    store.close()
+
+
+def test_commits_come_back_in_one_transaction(tmp_path: Path) -> None:
+    tree = a_tree()
+    store = Store(tmp_path / "t.sqlite")
+    store.replace(image_of(tree))
+    commits: list[Commit] = []
+    leaves = tree.directories[1]
+    for where in (0, 1, 3, 3, NI_INDEX_NULL):
+        commits.append(tree.create(leaves, (Property(b"where", (b"%d" % where,)),), where)[1])
+    commits.append(tree.destroy(tree.directories[2]))
+    commits.append(tree.destroy(tree.directories[4]))
+    commits.append(tree.write(tree.directories[0], (ODD, ODD)))
+    commits.append(tree.create(tree.directories[0], (), 0)[1])
+    store.save(commits)
+    store.save([])
+    assert same(store.load(), tree)
+    store.close()
+
+
+def test_undone_commit_leaves_what_is_stored(tmp_path: Path) -> None:
+    tree = a_tree()
+    store = Store(tmp_path / "t.sqlite")
+    store.replace(image_of(tree))
+    first = tree.write(tree.directories[3], ())
+    second = tree.destroy(tree.directories[3])
+    tree.undo(second)
+    tree.undo(first)
+    assert same(store.load(), tree)
+    store.close()
+
+
+def test_second_server_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "t.sqlite")
+    with pytest.raises(StoreError, match=r"t\.sqlite is in use by another server"):
+        Store(tmp_path / "t.sqlite")
+    store.close()
+    Store(tmp_path / "t.sqlite").close()
+
+
+def test_unreachable_place_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"nowhere/t\.sqlite\.lock cannot be opened"):
+        Store(tmp_path / "nowhere" / "t.sqlite")
+
+
+def filled(path: Path) -> Path:
+    store = Store(path)
+    store.replace(image_of(a_tree()))
+    store.close()
+    return path
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.sqlite"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match=r"t\.sqlite: file is not a database"):
+        Store(path)
+    path.unlink()
+    sqlite3.connect(path).execute("CREATE TABLE other (a)").connection.commit()
+    with pytest.raises(StoreError, match=r"t\.sqlite is not a NetInfo database"):
+        Store(path)
+
+
+def test_newer_format_is_refused(tmp_path: Path) -> None:
+    path = filled(tmp_path / "t.sqlite")
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 2")
+    database.close()
+    with pytest.raises(StoreError, match="has format 2; this program knows format 1"):
+        Store(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ("UPDATE directory SET properties = '[]' WHERE number = 3", "directory 3 is not as it was written"),
+        ("UPDATE directory SET properties = x'00' WHERE number = 3", "directory 3 is not as it was written"),
+        ("UPDATE directory SET parent = 2 WHERE number = 3", "directory 3 is not as it was written"),
+        ("DELETE FROM directory WHERE number = 1", "cannot be reached from the root"),
+        ("DELETE FROM directory WHERE number = 0", "there is no root"),
+        ("DELETE FROM directory WHERE number = 6", "the checksum is"),
+        ("UPDATE totals SET checksum = 1", "should be 1"),
+        ("UPDATE totals SET slots = 3", "beyond the highest number, 2"),
+        ("UPDATE totals SET slots = 1 << 40", "beyond the limit"),
+        ("DELETE FROM totals", "it has no totals"),
+    ],
+)
+def test_damaged_content_is_refused(tmp_path: Path, damage: str, sentence: str) -> None:
+    path = filled(tmp_path / "t.sqlite")
+    database = sqlite3.connect(path)
+    database.execute(damage)
+    database.commit()
+    database.close()
+    store = Store(path)
+    with pytest.raises(StoreError, match=sentence) as caught:
+        store.load()
+    assert "t.sqlite is damaged" in str(caught.value)
+    store.close()
+
+
+def test_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.sqlite"
+    store = Store(path)
+    store.replace(image_of(plant(Branch((), (Branch((ODD,)),) * 2000))))
+    store.close()
+    pages = bytearray(path.read_bytes())
+    pages[4096 * 5 : 4096 * 6] = bytes(4096)
+    path.write_bytes(pages)
+    with pytest.raises(StoreError, match=r"t\.sqlite is damaged|malformed"):
+        Store(path)
+
+
+def test_full_disk_is_told_and_nothing_saved(tmp_path: Path) -> None:
+    tree = a_tree()
+    store = Store(tmp_path / "t.sqlite")
+    store.replace(image_of(tree))
+    store._database.execute("PRAGMA max_page_count = 8")
+    before = image_of(tree)
+    commits = [
+        tree.create(tree.directories[0], (Property(b"big", (b"x" * 60_000,)),), 0)[1] for _ in range(4)
+    ]
+    with pytest.raises(StoreError, match="full") as caught:
+        store.save(commits)
+    assert caught.value.full
+    for commit in reversed(commits):
+        tree.undo(commit)
+    assert image_of(tree) == before
+    assert same(store.load(), tree)
+    store.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from netinfo.store import Store
+from netinfo.rawformat import Branch, plant
+from netinfo.store import image_of
+from wire.formats.netinfo import Property
+store = Store(Path(sys.argv[1]))
+tree = store.load()
+if not tree.directories:
+    store.replace(image_of(plant(Branch())))
+    tree = store.load()
+number = len(tree.directories)
+while True:
+    _, commit = tree.create(tree.directories[0], (Property(b"name", (b"%d" % number,)),), 0)
+    store.save([commit])
+    print(number, tree.checksum, flush=True)
+    number += 1
+"""
+
+
+def test_acknowledged_changes_survive_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "t.sqlite"
+    written = 0
+    for after in (3, 40, 1, 17):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+        ) as writer:
+            assert writer.stdout is not None
+            lines = [writer.stdout.readline() for _ in range(after)]
+            os.kill(writer.pid, signal.SIGKILL)
+            lines += writer.stdout.readlines()
+        acknowledged = [line.split() for line in lines if line.endswith("\n")]
+        written = int(acknowledged[-1][0])
+        store = Store(path)
+        tree = store.load()
+        store.close()
+        assert len(tree.directories) in (
+            written + 1,
+            written + 2,
+        )  # the kill may fall between commit and print
+        if len(tree.directories) == written + 1:
+            assert tree.checksum == int(acknowledged[-1][1])
+        assert {d.properties[0].values[0] for d in tree.children(tree.directories[0])} >= {
+            b"%d" % n for n in range(1, written + 1)
+        }
+    assert written >= 61
+
+
+# --- group commit -----------------------------------------------------------------------------------------------
+
+
+class Owner:
+    """What a server does around GroupCommit, with a queue in place of a reactor."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = Store(path)
+        self.domain = Domain(b"t", self.store.load(NEXT))
+        self.results: list[StoreError | None] = []
+        self.told = threading.Condition()
+        self.group = GroupCommit(self.store, self.deliver)
+
+    def deliver(self, function: object) -> None:
+        assert callable(function)
+        with self.told:
+            function()
+            self.told.notify()
+
+    def create(self) -> Changed:
+        root = self.domain.tree.directories[0]
+        return Changed(self.domain.tree.create(root, (), 0)[1])
+
+    def wait(self, count: int) -> None:
+        with self.told:
+            assert self.told.wait_for(lambda: len(self.results) >= count, timeout=30)
+
+
+def test_group_commit_saves_in_order(tmp_path: Path) -> None:
+    filled(tmp_path / "t.sqlite")
+    owner = Owner(tmp_path / "t.sqlite")
+    for _ in range(50):
+        owner.group.submit([owner.create(), owner.create()], owner.results.append)
+    owner.wait(50)
+    assert owner.results == [None] * 50
+    owner.group.submit([Replaced(a_tree())], owner.results.append)
+    owner.domain.tree = a_tree()
+    owner.group.submit([owner.create()], owner.results.append)
+    owner.group.close()
+    assert owner.results == [None] * 52
+    store = Store(tmp_path / "t.sqlite")
+    assert same(store.load(), owner.domain.tree)
+    store.close()
+
+
+def test_group_commit_fails_all_that_follows_until_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path / "t.sqlite")
+    owner = Owner(tmp_path / "t.sqlite")
+    before = image_of(owner.domain.tree)
+    broken = True
+    save = Store.save
+
+    def failing(store: Store, commits: object) -> None:
+        if broken:
+            raise StoreError("no space", full=True)
+        save(store, commits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "save", failing)
+    first = owner.create()
+    owner.group.submit([first], owner.results.append)
+    owner.wait(1)
+    broken = False
+    second = owner.create()
+    owner.group.submit([second], owner.results.append)
+    owner.wait(2)
+    assert [str(result) for result in owner.results] == ["no space", "no space"]
+    owner.domain.undo([first, second])
+    assert image_of(owner.domain.tree) == before
+    owner.group.resume()
+    owner.group.submit([owner.create()], owner.results.append)
+    owner.group.close()
+    assert owner.results[2] is None
+    store = Store(tmp_path / "t.sqlite")
+    assert same(store.load(), owner.domain.tree)
+    assert branch_of(owner.domain.tree, owner.domain.tree.directories[0]).children[0] == Branch()
+    store.close()
