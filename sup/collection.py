@@ -75,8 +75,8 @@ class Collection:
     name: bytes
     base: bytes
     """Its base directory, as the client or the configuration wrote it."""
-    roots: tuple[bytes, ...] = ()
-    """Directories besides the base in which prefixes and followed links may lie."""
+    roots: tuple[bytes, ...]
+    """Directories in which the base, prefixes and the ends of followed links must lie."""
     historic: bool = False
     """Read list files as the original does, quirks included (the compatibility switch)."""
     limit: int = MAX_ENTRIES
@@ -88,7 +88,7 @@ class Collection:
     _lock: int | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._control = Tree(self.base, self.roots)
+        self._control = self._open(self.base)
 
     def close(self) -> None:
         """Lets go of the directories, and of the lock."""
@@ -129,12 +129,15 @@ class Collection:
         """
         path = os.path.join(self._control.top, prefix or b"")
         if path not in self._trees:
-            tree = Tree(path, self.roots)
-            if not any(is_within(tree.top, root) for root in self._control.roots):
-                tree.close()
-                raise PermissionError(f"{os.fsdecode(path)} is not below a directory that may be served")
-            self._trees[path] = tree
+            self._trees[path] = self._open(path)
         return self._trees[path]
+
+    def _open(self, path: bytes) -> Tree:
+        tree = Tree(path, self.roots)
+        if not any(is_within(tree.top, root) for root in tree.roots[1:]):
+            tree.close()
+            raise PermissionError(f"{os.fsdecode(path)} is not below a directory that may be served")
+        return tree
 
     def data(self) -> os.stat_result:
         """The directory that the data comes from, base or prefix (SUP 2.4). Raises CollectionError."""

@@ -14,7 +14,7 @@ import attrs
 
 from sup import controlfile, patterns
 from sup.names import TOP, UnsafeName, normalise
-from sup.tree import Tree
+from sup.tree import Tree, closing_fd
 
 MAX_INCLUDES = 1000
 """List files that one may include, directly and indirectly."""
@@ -174,7 +174,7 @@ def _matches(directory: bytes, pattern: bytes, tree: Tree, historic: bool, own: 
     expression = patterns.component_expression(components[0], historic)
     hidden = components[0].startswith(b".")
     try:
-        with os.scandir(tree.directory(place)) as entries:
+        with closing_fd(tree.open_directory(place)) as fd, os.scandir(fd) as entries:
             found = [os.fsencode(entry.name) for entry in entries]
     except OSError:
         return

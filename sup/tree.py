@@ -9,14 +9,17 @@ first, must end within one of the given roots, and is then opened in the same wa
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from sup.names import TOP
 
 MAX_DEPTH = 256
 """Directories below one another; each costs a descriptor while its contents are read."""
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PASS = _DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)  # to go through; on Linux that needs no right to read
+_LIST = _DIRECTORY | os.O_RDONLY
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _A_LINK = {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}  # what the systems answer to O_NOFOLLOW and O_DIRECTORY
 
@@ -28,6 +31,15 @@ class LeavesTree(OSError):
         super().__init__(
             errno.EACCES, "link leads out of the directories that may be served", os.fsdecode(name)
         )
+
+
+@contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    """Closes a descriptor at the end of a with statement."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def is_within(path: bytes, root: bytes) -> bool:
@@ -45,9 +57,10 @@ class Tree:
 
     def __init__(self, top: bytes, roots: Iterable[bytes] = ()) -> None:
         self.top = os.path.realpath(top, strict=True)
+        """Where it is, links resolved; opened as such, so that it stays true whatever is moved meanwhile."""
         self.roots = (self.top, *(os.path.realpath(root) for root in roots))
         self._parts: list[bytes] = []
-        self._fds = [os.open(self.top, _DIRECTORY)]
+        self._fds = [_open_directory(self.top)]
 
     def close(self) -> None:
         while self._fds:
@@ -60,7 +73,10 @@ class Tree:
         self.close()
 
     def directory(self, name: bytes) -> int:
-        """The descriptor of directory `name`, links followed; it is the tree's, valid until the next call."""
+        """A descriptor of directory `name`, links followed, good for reaching what is in it.
+
+        It is the tree's, valid until the next call.
+        """
         parts = [] if name == TOP else name.split(b"/")
         if len(parts) > MAX_DEPTH:
             raise OSError(errno.ENAMETOOLONG, f"more than {MAX_DEPTH} directories deep", os.fsdecode(name))
@@ -74,14 +90,18 @@ class Tree:
             os.close(self._fds.pop())
         for part in parts[kept:]:
             try:
-                fd = os.open(part, _DIRECTORY, dir_fd=self._fds[-1])
+                fd = os.open(part, _PASS, dir_fd=self._fds[-1])
             except OSError as error:
                 if error.errno not in _A_LINK:
                     raise
-                fd = self._open_followed(b"/".join([*self._parts, part]), _DIRECTORY)
+                fd = self._open_followed(b"/".join([*self._parts, part]), _PASS)
             self._fds.append(fd)
             self._parts.append(part)
         return self._fds[-1]
+
+    def open_directory(self, name: bytes) -> int:
+        """A descriptor to list directory `name`, links followed; the caller's to close."""
+        return os.open(b".", _LIST, dir_fd=self.directory(name))
 
     def lstat(self, name: bytes) -> os.stat_result:
         """What `name` itself is, be it a link."""
@@ -155,15 +175,20 @@ class Tree:
     def _above_target(self, name: bytes) -> tuple[int, bytes]:
         """The directory in which the target of link `name` stands, opened anew, and its name there."""
         real = os.path.realpath(os.path.join(self.top, name), strict=True)
-        root = next((root for root in self.roots if is_within(real, root)), None)
-        if root is None:
+        if not any(is_within(real, root) for root in self.roots):
             raise LeavesTree(name)
-        *parts, base = [part for part in real[len(root) :].split(b"/") if part] or [b"."]
-        fd = os.open(root, _DIRECTORY)
-        for part in parts:
+        above, _, base = real.rpartition(b"/")
+        return _open_directory(above), base or b"."
+
+
+def _open_directory(real: bytes) -> int:
+    """A descriptor of the directory `real`, an absolute path that held no links when it was resolved."""
+    fd = os.open(b"/", _PASS)
+    for part in real.split(b"/"):
+        if part:
             try:
-                below = os.open(part, _DIRECTORY, dir_fd=fd)
+                below = os.open(part, _PASS, dir_fd=fd)
             finally:
                 os.close(fd)
             fd = below
-        return fd, base
+    return fd

@@ -13,7 +13,7 @@ import attrs
 
 from sup.listfile import Rules
 from sup.names import TOP, is_covered, is_refused
-from sup.tree import LeavesTree, Tree
+from sup.tree import LeavesTree, Tree, closing_fd
 from wire.formats.sup import FILE_TYPE, EntryFlag, ListEntry
 
 MAX_ENTRIES = 5_000_000
@@ -127,12 +127,11 @@ class _Walk:
         access, encode, regular = os.access, os.fsencode, stat.S_IFREG
         lasttime = self.wanted.lasttime if self.wanted.newonly else None
         try:
-            fd = self.tree.directory(directory)
-            entries = os.scandir(fd)
+            fd = self.tree.open_directory(directory)
         except OSError as error:
             self.left_out(directory, error.strerror or str(error))
             return
-        with entries:
+        with closing_fd(fd), os.scandir(fd) as entries:
             for item in entries:
                 base = item.name
                 name = lead + encode(base)
