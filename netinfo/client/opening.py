@@ -157,6 +157,18 @@ class Opener:
         await self._prove(child)
         return child
 
+    async def children(self, domain: Domain) -> tuple[bytes, ...]:
+        """The names of a domain's child domains, as its machines' `serves` values have them."""
+        try:
+            machines = await domain.find(b"/machines")
+        except NetInfoError as error:
+            if error.status not in (NiStatus.NI_NODIR, NiStatus.NI_BADID):
+                raise
+            return ()
+        values = (value for entry in await domain.list(machines, b"serves") for value in entry.names or ())
+        names = (name for name, slash, _ in (value.partition(b"/") for value in values) if slash)
+        return tuple(dict.fromkeys(name for name in names if name not in (b".", b"..")))
+
     async def _machines_serving(self, domain: Domain, name: bytes) -> list[tuple[str, bytes]]:
         """Address and tag of every machine with `name/tag` among its `serves`."""
         try:

@@ -1,0 +1,126 @@
+"""Changes of directories as people think of them: a property by its name, a path that is made, a tree that
+goes.
+
+What the tools and `ni2_*` calls of the original did with several calls each (NETINFO 6.5). None of it is one
+transaction; every call names the instance it saw, so a change by somebody else in between is noticed
+(NI_STALE), not overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from netinfo.client.domain import NAME, ROOT, Domain
+from netinfo.client.errors import NetInfoError
+from netinfo.client.paths import DirectoryPath, Step, parse_path
+from netinfo.rawformat import Branch
+from wire.formats.netinfo import LookupArgs, NiId, NiStatus, Property
+
+
+async def index_of(domain: Domain, directory: NiId, key: bytes) -> int | None:
+    """Position of the first property of a name."""
+    names = await domain.listprops(directory)
+    return names.index(key) if key in names else None
+
+
+async def property_of(domain: Domain, directory: NiId, key: bytes) -> tuple[bytes, ...]:
+    """The values of the first property of a name. Raises NI_NOPROP."""
+    index = await index_of(domain, directory, key)
+    if index is None:
+        raise NetInfoError(NiStatus.NI_NOPROP, key.decode(errors="replace"))
+    return await domain.readprop(directory, index)
+
+
+async def set_property(domain: Domain, directory: NiId, key: bytes, values: Sequence[bytes]) -> NiId:
+    """Overwrite the first property of a name, or make one at the end; the directory's new id."""
+    index = await index_of(domain, directory, key)
+    if index is None:
+        return await domain.createprop(directory, Property(key, tuple(values)))
+    return await domain.writeprop(directory, index, values)
+
+
+async def remove_properties(domain: Domain, directory: NiId, key: bytes) -> tuple[NiId, int]:
+    """Remove every property of a name: the directory's new id, and how many there were."""
+    removed = 0
+    while (index := await index_of(domain, directory, key)) is not None:
+        directory = await domain.destroyprop(directory, index)
+        removed += 1
+    return directory, removed
+
+
+async def make_path(domain: Domain, path: bytes | DirectoryPath) -> NiId:
+    """The directory at a path, made where it is missing, step by step; `key=value` makes that property."""
+    parsed = parse_path(path) if isinstance(path, bytes) else path
+    here = await domain.root()
+    for step in parsed.steps:
+        result = await domain.call("LOOKUP", LookupArgs(here, step.key, step.value))
+        if result.status == NiStatus.NI_OK:
+            here = await domain.self_id(NiId(result.body.ids[0], 0))
+            continue
+        if result.status != NiStatus.NI_NODIR:
+            raise NetInfoError(result.status, bytes(parsed).decode(errors="replace"))
+        here = (await domain.create(here, (Property(step.key, (step.value,)),))).child
+    return here
+
+
+async def remove_children(domain: Domain, directory: NiId) -> NiId:
+    """Destroy everything below a directory; its new id."""
+    for number in await domain.children(directory):
+        directory = await remove_tree(domain, directory, number)
+    return directory
+
+
+async def remove_tree(domain: Domain, parent: NiId, number: int) -> NiId:
+    """Destroy a child and everything below it; the parent's new id."""
+    child = await remove_children(domain, await domain.self_id(NiId(number, 0)))
+    return await domain.destroy(parent, child)
+
+
+async def parent_of(domain: Domain, directory: NiId) -> NiId:
+    """The parent's current id."""
+    return await domain.self_id(NiId(await domain.parent(directory), 0))
+
+
+async def read_children(domain: Domain, directory: NiId) -> AsyncIterator[tuple[NiId, tuple[Property, ...]]]:
+    """Every child's id and properties, in order; one that goes away meanwhile is left out."""
+    for number in await domain.children(directory):
+        try:
+            yield await domain.read_with_id(NiId(number, 0))
+        except NetInfoError as error:
+            if error.status not in (NiStatus.NI_BADID, NiStatus.NI_NODIR):
+                raise
+
+
+async def read_tree(domain: Domain, directory: NiId) -> Branch:
+    """A directory and everything below it."""
+    properties = await domain.read(directory)
+    children = [await read_tree(domain, NiId(number, 0)) for number in await domain.children(directory)]
+    return Branch(properties, tuple(children))
+
+
+async def load_tree(domain: Domain, directory: NiId, branch: Branch) -> NiId:
+    """Make a directory what a text says: its properties replaced, its children destroyed and made anew
+    (NETINFO 6.3)."""
+    directory = await domain.write(directory, branch.properties)
+    directory = await remove_children(domain, directory)
+    return await add_children(domain, directory, branch.children)
+
+
+async def add_children(domain: Domain, directory: NiId, branches: Iterable[Branch]) -> NiId:
+    """Make children with all that is below them; the directory's new id."""
+    for branch in branches:
+        made = await domain.create(directory, branch.properties)
+        directory = made.parent
+        await add_children(domain, made.child, branch.children)
+    return directory
+
+
+async def path_of(domain: Domain, directory: NiId) -> bytes:
+    """The path that leads to a directory, by names; `dir: ID` for one without a name (NETINFO 6.5)."""
+    steps: list[bytes] = []
+    here = directory
+    while here.object != ROOT.object:
+        names = next((p.values for p in await domain.read(here) if p.name == NAME and p.values), ())
+        steps.append(bytes(Step(NAME, names[0])) if names else b"dir: %d" % here.object)
+        here = NiId(await domain.parent(here), 0)
+    return b"/" + b"/".join(reversed(steps))

@@ -1,0 +1,61 @@
+"""nireport: a table of chosen properties of a directory's children (NETINFO 6.5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from netinfo.commands.tool import (
+    COMMON,
+    JSON,
+    UsageError,
+    describe,
+    directory,
+    open_domain,
+    out,
+    out_json,
+    parse,
+    run_tool,
+    text,
+)
+
+OPTIONS = (*COMMON, JSON)
+NO_VALUE = b"#NoValue#"
+
+HELP = f"""usage: nireport [OPTIONS] DOMAIN DIRECTORY PROPERTY...
+
+Options:
+{describe(OPTIONS)}
+
+Prints one line for each child: its values joined by commas, a tab after each column, #NoValue# where there
+is none.
+"""
+
+
+async def nireport(argv: list[str]) -> int:
+    """Print the table."""
+    arguments = parse(argv, OPTIONS)
+    if len(arguments.operands) < 3:
+        raise UsageError("a domain, a directory and at least one property are needed")
+    where, path, *names = arguments.operands
+    domain = await open_domain(arguments, where)
+    here = await directory(domain, os.fsencode(path))
+    columns: dict[str, dict[int, tuple[bytes, ...]]] = {}
+    numbers: list[int] = []
+    for name in names:
+        entries = await domain.list(here, os.fsencode(name))
+        columns[name] = {entry.id: entry.names or () for entry in entries}
+        numbers = [entry.id for entry in entries]
+    if arguments.has(JSON):
+        out_json(
+            [{name: list(map(text, columns[name].get(number, ()))) for name in names} for number in numbers]
+        )
+        return 0
+    for number in numbers:
+        cells = (b",".join(columns[name].get(number, ())) or NO_VALUE for name in names)
+        out(b"".join(cell + b"\t" for cell in cells))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run_tool("nireport", HELP, nireport, argv)

@@ -1,0 +1,344 @@
+"""niutil: read and change a domain's directories and properties (NETINFO 6.5)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+import attrs
+
+from netinfo.addresses import to_text
+from netinfo.client import editing
+from netinfo.client.domain import Domain
+from netinfo.client.errors import CannotConnectError, NetInfoError
+from netinfo.commands.tool import (
+    COMMON,
+    JSON,
+    Arguments,
+    Option,
+    ToolError,
+    UsageError,
+    describe,
+    directory,
+    exit_code,
+    json_properties,
+    open_domain,
+    opener,
+    out,
+    out_json,
+    parse,
+    run_tool,
+    text,
+)
+from netinfo.flat.model import Dialect
+from wire.formats.netinfo import NiId, NiStatus, Property
+
+RETRY = Option(("-R",), "try again every 5 seconds while the master is busy")
+NUMERIC = Option(("-n",), "with -rparent: the address instead of the host's name")
+DIALECT = Option(("--dialect",), "print as this generation's tools did: next (default) or apple", "NAME")
+OPTIONS = (*COMMON, RETRY, NUMERIC, DIALECT, JSON)
+BUSY_PAUSE = 5.0
+
+
+@attrs.frozen
+class Request:
+    """What one operation was asked to do, on an open domain."""
+
+    domain: Domain
+    arguments: Arguments
+    operands: tuple[bytes, ...]
+    """Those after the domain."""
+    dialect: Dialect
+
+    @property
+    def as_json(self) -> bool:
+        return self.arguments.has(JSON)
+
+    async def directory(self) -> NiId:
+        return await directory(self.domain, self.operands[0])
+
+
+def dialect_of(arguments: Arguments) -> Dialect:
+    """The dialect of --dialect. Raises `UsageError`."""
+    name = arguments.get(DIALECT, Dialect.NEXT.value)
+    try:
+        return Dialect(name)
+    except ValueError:
+        raise UsageError(f"--dialect is next or apple, not {name!r}") from None
+
+
+def joined(values: Sequence[bytes], dialect: Dialect) -> bytes:
+    """Values as niutil prints them: Apple's put a blank before each, NeXT's one more after the last."""
+    end = b" " if dialect is Dialect.NEXT else b""
+    return b"".join(b" " + value for value in values) + end
+
+
+def print_properties(properties: Sequence[Property], dialect: Dialect) -> None:
+    for prop in properties:
+        out(prop.name + b":" + joined(prop.values, dialect))
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+async def _read(request: Request) -> None:
+    here, properties = await request.domain.read_with_id(await request.directory())
+    if request.as_json:
+        out_json({"id": here.object, "instance": here.instance, "properties": json_properties(properties)})
+    else:
+        print_properties(properties, request.dialect)
+
+
+async def _list(request: Request) -> None:
+    key = request.operands[1] if len(request.operands) > 1 else b"name"
+    entries = await request.domain.list(await request.directory(), key)
+    if request.as_json:
+        out_json([{"id": entry.id, text(key): list(map(text, entry.names or ()))} for entry in entries])
+        return
+    for entry in entries:
+        names = entry.names or ()
+        if request.dialect is Dialect.NEXT:
+            out(b"%-8d" % entry.id + joined(names, request.dialect))
+        else:
+            out(b"%d\t" % entry.id + joined(names, request.dialect))
+
+
+async def _readprop(request: Request) -> None:
+    values = await editing.property_of(request.domain, await request.directory(), request.operands[1])
+    if request.as_json:
+        out_json(list(map(text, values)))
+    else:
+        out(b" ".join(values))
+
+
+async def _readval(request: Request) -> None:
+    values = await editing.property_of(request.domain, await request.directory(), request.operands[1])
+    index = _index(request.operands[2])
+    if index >= len(values):
+        raise NetInfoError(NiStatus.NI_NONAME, f"{text(request.operands[1])}, value {index}")
+    if request.as_json:
+        out_json(text(values[index]))
+    else:
+        out(values[index])
+
+
+async def _statistics(request: Request) -> None:
+    properties = await request.domain.statistics()
+    if request.as_json:
+        out_json({text(prop.name): list(map(text, prop.values)) for prop in properties})
+    else:
+        print_properties(properties, request.dialect)
+
+
+async def _rparent(request: Request) -> None:
+    try:
+        binding = await request.domain.rparent()
+    except NetInfoError as error:
+        if error.status != NiStatus.NI_NETROOT:
+            raise
+        if request.as_json:
+            out_json(None)
+        else:
+            out(b"root domain: no parent")
+        return
+    address = to_text(binding.address)
+    if request.as_json:
+        out_json({"address": address, "tag": text(binding.tag)})
+        return
+    host = address
+    if not request.arguments.has(NUMERIC):
+        try:
+            host = socket.gethostbyaddr(address)[0]
+        except OSError:
+            host = address
+    out(host.encode() + b"/" + binding.tag)
+
+
+async def _domainname(request: Request) -> None:
+    name = await opener(request.arguments).name_of(request.domain)
+    if request.as_json:
+        out_json(text(name))
+    else:
+        out(name)
+
+
+async def _resync(request: Request) -> None:
+    await request.domain.resync()
+
+
+# --- changing ---------------------------------------------------------------------------------------------
+
+
+async def _create(request: Request) -> None:
+    await editing.make_path(request.domain, request.operands[0])
+
+
+async def _destroy(request: Request) -> None:
+    here = await request.directory()
+    parent = await editing.parent_of(request.domain, here)
+    await editing.remove_tree(request.domain, parent, here.object)
+
+
+async def _createprop(request: Request) -> None:
+    _, key, *values = request.operands
+    await editing.set_property(request.domain, await request.directory(), key, values)
+
+
+async def _appendprop(request: Request) -> None:
+    _, key, *values = request.operands
+    await _extend(request, key, lambda old: (*old, *values))
+
+
+async def _mergeprop(request: Request) -> None:
+    _, key, *values = request.operands
+    await _extend(request, key, lambda old: tuple(dict.fromkeys((*old, *values))))
+
+
+async def _insertval(request: Request) -> None:
+    _, key, value, where = request.operands
+    index = _index(where)
+    await _extend(request, key, lambda old: (*old[:index], value, *old[index:]))
+
+
+async def _extend(
+    request: Request, key: bytes, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+) -> None:
+    """Give a property other values; one that is not there begins without any."""
+    here = await request.directory()
+    index = await editing.index_of(request.domain, here, key)
+    if index is None:
+        await request.domain.createprop(here, Property(key, change(())))
+        return
+    old = await request.domain.readprop(here, index)
+    new = change(old)
+    if new != old:
+        await request.domain.writeprop(here, index, new)
+
+
+async def _destroyprop(request: Request) -> None:
+    here = await request.directory()
+    for key in request.operands[1:]:
+        here, removed = await editing.remove_properties(request.domain, here, key)
+        if not removed:
+            raise NetInfoError(NiStatus.NI_NOPROP, text(key))
+
+
+async def _destroyval(request: Request) -> None:
+    _, key, *values = request.operands
+    here = await request.directory()
+    index = await editing.index_of(request.domain, here, key)
+    if index is None:
+        raise NetInfoError(NiStatus.NI_NOPROP, text(key))
+    old = await request.domain.readprop(here, index)
+    if missing := [value for value in values if value not in old]:
+        raise NetInfoError(NiStatus.NI_NONAME, text(missing[0]))
+    await request.domain.writeprop(here, index, [value for value in old if value not in values])
+
+
+async def _renameprop(request: Request) -> None:
+    _, old, new = request.operands
+    here = await request.directory()
+    index = await editing.index_of(request.domain, here, old)
+    if index is None:
+        raise NetInfoError(NiStatus.NI_NOPROP, text(old))
+    await request.domain.renameprop(here, index, new)
+
+
+def _index(word: bytes) -> int:
+    if not word.isdigit():
+        raise UsageError(f"an index is a number from 0, not {text(word)!r}")
+    return int(word)
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Operation:
+    """One of niutil's operations: the operands after DOMAIN, what it does, and how many operands it takes."""
+
+    operands: str
+    doc: str
+    work: Callable[[Request], Awaitable[None]]
+    least: int
+    most: int | None = None
+    """As `least` if None; below 0 without bound."""
+
+    def takes(self, count: int) -> bool:
+        most = self.least if self.most is None else self.most
+        return self.least <= count and (most < 0 or count <= most)
+
+
+ANY_NUMBER = -1
+OPERATIONS = {
+    "create": Operation("PATH", "make a directory, and those above it", _create, 1),
+    "destroy": Operation("PATH", "destroy a directory and all below it", _destroy, 1),
+    "createprop": Operation(
+        "PATH KEY [VALUE...]", "make or overwrite a property", _createprop, 2, ANY_NUMBER
+    ),
+    "appendprop": Operation("PATH KEY VALUE...", "append values", _appendprop, 3, ANY_NUMBER),
+    "mergeprop": Operation("PATH KEY VALUE...", "append the values not there yet", _mergeprop, 3, ANY_NUMBER),
+    "insertval": Operation("PATH KEY VALUE INDEX", "insert a value before another", _insertval, 4),
+    "destroyprop": Operation("PATH KEY...", "remove properties", _destroyprop, 2, ANY_NUMBER),
+    "destroyval": Operation("PATH KEY VALUE...", "remove values", _destroyval, 3, ANY_NUMBER),
+    "renameprop": Operation("PATH OLD NEW", "rename a property", _renameprop, 3),
+    "read": Operation("PATH", "print a directory's properties", _read, 1),
+    "list": Operation("PATH [KEY]", "print the children by name, or by another property", _list, 1, 2),
+    "readprop": Operation("PATH KEY", "print a property's values", _readprop, 2),
+    "readval": Operation("PATH KEY INDEX", "print one value", _readval, 3),
+    "rparent": Operation("", "print a server of the parent domain", _rparent, 0),
+    "resync": Operation("", "have the clones compare with the master", _resync, 0),
+    "statistics": Operation("", "print the server's figures", _statistics, 0),
+    "domainname": Operation("", "print the domain's path from the root domain", _domainname, 0),
+}
+ALIASES = {"stat": "statistics"}
+
+
+def _help() -> str:
+    lines = ["usage: niutil -OPERATION [OPTIONS] DOMAIN [OPERANDS]", "", "Operations:"]
+    width = max(len(name) + len(each.operands) for name, each in OPERATIONS.items()) + 11
+    for name, each in OPERATIONS.items():
+        lines.append(f"  {f'-{name} DOMAIN {each.operands}':<{width}}{each.doc}")
+    lines += ["", "Options, after the operation:", describe(OPTIONS), ""]
+    lines += [
+        "DOMAIN is a path of domains (. .. / /name), HOST:PORT, or with -t HOST/TAG.",
+        "PATH is a directory's path such as /users/ann or /users/uid=101, or its number.",
+        "Exit code: 0 done, 1 usage, 100 + NetInfo status, 199 no answer, 200 no connection.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+async def niutil(argv: list[str]) -> int:
+    """Run one operation."""
+    if not argv or not argv[0].startswith("-"):
+        raise UsageError("an operation comes first, such as -list")
+    name = argv[0].lstrip("-")
+    operation = OPERATIONS.get(ALIASES.get(name, name))
+    if operation is None:
+        raise UsageError(f"{argv[0]} is not an operation")
+    arguments = parse(argv[1:], OPTIONS)
+    dialect = dialect_of(arguments)
+    if not arguments.operands or not operation.takes(len(arguments.operands) - 1):
+        raise UsageError(f"-{name} takes DOMAIN {operation.operands}".rstrip())
+    where, *operands = arguments.operands
+    domain = await open_domain(arguments, where)
+    request = Request(
+        domain, arguments, tuple(word.encode("utf-8", "surrogateescape") for word in operands), dialect
+    )
+    while True:
+        try:
+            await operation.work(request)
+            return 0
+        except CannotConnectError:
+            raise
+        except NetInfoError as error:
+            if error.status != NiStatus.NI_MASTERBUSY or not arguments.has(RETRY):
+                raise ToolError(
+                    f"can't {name} {':'.join([where, *operands[:1]])}: {error}", exit_code(error)
+                ) from error
+        await domain.network.sleep(BUSY_PAUSE)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run_tool("niutil", _help(), niutil, argv)

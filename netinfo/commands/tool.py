@@ -1,0 +1,280 @@
+"""What the ni* tools have in common: their options, opening a domain, exit codes, output (NETINFO 6.5).
+
+Their syntax is the original's (`niutil -read -t HOST/TAG PATH`), with single dashes and options before
+operands, which no ordinary parser reads; so it is read here, in a page.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+import attrs
+
+from netinfo.client.blocking import BlockingNetwork
+from netinfo.client.domain import Domain, Options
+from netinfo.client.errors import CannotConnectError, NetInfoError
+from netinfo.client.names import (
+    BadNameError,
+    DirectServer,
+    DomainName,
+    NameProblem,
+    TaggedServer,
+    local_portmapper,
+    parse_server,
+    parse_tool_domain,
+)
+from netinfo.client.network import run
+from netinfo.client.opening import Opener
+from wire.formats.netinfo import NiId, NiStatus, Property
+from wire.transport.errors import TransportError
+
+USAGE = 1
+STATUS_BASE = 100
+FAILED = 199
+CANNOT_CONNECT = 200
+BAD_SERVER_BASE = 216
+"""Exit codes; 100 and 216 have the status or the kind of problem added (NETINFO 6.5)."""
+PASSWORD_VARIABLE = "NETINFO_PASSWORD"  # noqa: S105 - its name
+ROOT_USER = "root"
+
+
+class UsageError(Exception):
+    """The command line cannot be understood; the text says why."""
+
+
+class ToolError(Exception):
+    """A tool cannot do what it was asked; `code` is its exit code."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Option:
+    """One option: its names with their dashes, and what it takes, if anything."""
+
+    names: tuple[str, ...]
+    doc: str
+    value: str = ""
+
+
+TAGGED = Option(("-t",), "DOMAIN is HOST/TAG, HOST:PMAP/TAG (another portmapper port) or HOST:PORT")
+USER = Option(("-u",), "call as this user; asks for the password, or takes it from NETINFO_PASSWORD", "USER")
+PROMPT = Option(("-p",), "call as root, or as the user of -u, and ask for the password")
+PASSWORD = Option(("-P",), "the password itself; others can see it while the tool runs", "PASSWORD")
+TIMEOUT = Option(("-T",), "seconds to wait for a server (default 30)", "SECONDS")
+JSON = Option(("--json",), "print JSON")
+HELP = Option(("-h", "-help", "--help"), "show this help")
+COMMON = (TAGGED, USER, PROMPT, PASSWORD, TIMEOUT)
+
+
+@attrs.define
+class Arguments:
+    """A command line taken apart: options by their first name, and the operands after them."""
+
+    options: dict[str, str]
+    operands: list[str]
+
+    def has(self, option: Option) -> bool:
+        return option.names[0] in self.options
+
+    def get(self, option: Option, default: str = "") -> str:
+        return self.options.get(option.names[0], default)
+
+    def number(self, option: Option, default: float) -> float:
+        """An option's value as a number of seconds. Raises `UsageError`."""
+        text = self.get(option)
+        try:
+            return float(text) if text else default
+        except ValueError:
+            raise UsageError(f"{option.names[0]} takes a number, not {text!r}") from None
+
+
+def parse(argv: Sequence[str], known: Iterable[Option]) -> Arguments:
+    """Take options up to the first operand, or up to `--`. Raises `UsageError`."""
+    by_name = {name: option for option in (*known, HELP) for name in option.names}
+    options: dict[str, str] = {}
+    rest = list(argv)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        option = by_name.get(word)
+        if option is None:
+            raise UsageError(f"{word} is not an option here")
+        if option.value and not rest:
+            raise UsageError(f"{word} takes {option.value}")
+        options[option.names[0]] = rest.pop(0) if option.value else ""
+    return Arguments(options, rest)
+
+
+def parse_around(argv: Sequence[str], known: Sequence[Option]) -> Arguments:
+    """As `parse`, with options also after the first operand, where Apple's tools had -t. Raises
+    `UsageError`."""
+    before = parse(argv, known)
+    if not before.operands:
+        return before
+    after = parse(before.operands[1:], known)
+    return Arguments({**before.options, **after.options}, [before.operands[0], *after.operands])
+
+
+def describe(options: Iterable[Option]) -> str:
+    """The options as lines of a help text."""
+    rows = [(", ".join(o.names) + (f" {o.value}" if o.value else ""), o.doc) for o in (*options, HELP)]
+    width = max(len(left) for left, _ in rows)
+    return "\n".join(f"  {left:<{width}}  {doc}" for left, doc in rows)
+
+
+# --- opening ----------------------------------------------------------------------------------------------
+
+
+def opener(arguments: Arguments, default_timeout: float = 30.0) -> Opener:
+    """How to reach domains, with the time-out that was asked for. Raises `UsageError`."""
+    timeout = arguments.number(TIMEOUT, default_timeout)
+    try:
+        return Opener(BlockingNetwork(), local_portmapper(), Options(timeout, max(timeout, 60.0)))
+    except BadNameError as error:
+        raise UsageError(str(error)) from None
+
+
+async def open_domain(arguments: Arguments, name: str, default_timeout: float = 30.0) -> Domain:
+    """The domain that an operand names, with the credentials that options ask for.
+
+    Raises `ToolError` with the original's exit codes.
+    """
+    how = opener(arguments, default_timeout)
+    try:
+        parsed = _parse_name(arguments, name, how.portmapper.port)
+    except BadNameError as error:
+        raise ToolError(str(error), BAD_SERVER_BASE + error.problem) from None
+    if isinstance(parsed, (TaggedServer, DirectServer)):
+        host = parsed.host if isinstance(parsed, DirectServer) else parsed.portmapper.host
+        try:
+            await how.network.resolve(host)
+        except TransportError as error:
+            raise ToolError(str(error), BAD_SERVER_BASE + NameProblem.UNKNOWN_HOST) from None
+    try:
+        domain = await how.open(parsed)
+    except CannotConnectError as error:
+        raise ToolError(f"can't connect to domain {name}: {error.reason}", CANNOT_CONNECT) from None
+    except NetInfoError as error:
+        raise ToolError(f"can't connect to domain {name}: {error}", CANNOT_CONNECT) from None
+    await authenticate(domain, arguments)
+    return domain
+
+
+def _parse_name(arguments: Arguments, name: str, portmapper_port: int) -> DomainName:
+    if arguments.has(TAGGED):
+        return parse_server(name, portmapper_port)
+    return parse_tool_domain(name)
+
+
+async def authenticate(domain: Domain, arguments: Arguments) -> None:
+    """Use the user and password of -u, -p and -P, the environment or the terminal (NETINFO 6.5)."""
+    if not (arguments.has(USER) or arguments.has(PROMPT) or arguments.has(PASSWORD)):
+        return
+    user = arguments.get(USER, ROOT_USER)
+    password = arguments.get(PASSWORD) if arguments.has(PASSWORD) else os.environ.get(PASSWORD_VARIABLE)
+    if password is None:
+        password = getpass.getpass(f"Password for {user}: ")
+    try:
+        await domain.authenticate(os.fsencode(user), password)
+    except ValueError as error:
+        raise ToolError(str(error), USAGE) from None
+
+
+async def directory(domain: Domain, path: bytes) -> NiId:
+    """The directory at a path, or of a number where the path is all digits."""
+    if path.isdigit():
+        return await domain.self_id(NiId(int(path) & 0xFFFFFFFF, 0))
+    return await domain.find(path if path.startswith(b"/") else b"/" + path)
+
+
+# --- output -----------------------------------------------------------------------------------------------
+
+
+def out(line: bytes) -> None:
+    """Print a line; names are bytes, and leave as they are."""
+    sys.stdout.buffer.write(line + b"\n")
+
+
+def out_json(value: Any) -> None:
+    """Print a value as JSON; bytes that are no UTF-8 are escaped as surrogates."""
+    out(json.dumps(value, indent=2).encode())
+
+
+def text(name: bytes) -> str:
+    """A name as text that gives the same bytes back."""
+    return os.fsdecode(name)
+
+
+def json_properties(properties: Iterable[Property]) -> list[dict[str, Any]]:
+    """Properties in order; a list, because their names need not differ."""
+    return [
+        {"name": text(prop.name), "values": [text(value) for value in prop.values]} for prop in properties
+    ]
+
+
+# --- running ----------------------------------------------------------------------------------------------
+
+
+def run_tool(
+    name: str, help_text: str, body: Callable[[list[str]], Awaitable[int]], argv: Sequence[str] | None = None
+) -> NoReturn:
+    """Run a tool over a blocking network, tell its errors on stderr, and exit with its code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if any(word in HELP.names for word in args[:2]):
+        sys.stdout.write(help_text)
+        sys.exit(0)
+    try:
+        code = _run(body, args)
+        sys.stdout.flush()
+    except UsageError as error:
+        sys.stderr.write(f"{name}: {error}\n{_synopsis(help_text)}")
+        code = USAGE
+    except ToolError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        code = error.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    except NetInfoError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        code = exit_code(error)
+    except TransportError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        code = FAILED
+    sys.exit(code)
+
+
+def _run(body: Callable[[list[str]], Awaitable[int]], args: list[str]) -> int:
+    async def whole() -> int:
+        return await body(args)
+
+    return run(whole())
+
+
+def _synopsis(help_text: str) -> str:
+    """A help text's usage lines: all before its first empty line."""
+    return help_text.partition("\n\n")[0] + "\n"
+
+
+def exit_code(error: NetInfoError) -> int:
+    """100 and the status; 199 for a communication failure, 200 when no connection came about (NETINFO
+    6.5)."""
+    if isinstance(error, CannotConnectError):
+        return CANNOT_CONNECT
+    if error.status == NiStatus.NI_FAILED:
+        return FAILED
+    return min(STATUS_BASE + error.status, 255)
