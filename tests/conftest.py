@@ -1,0 +1,112 @@
+"""What holds for every test: the reactor, Hypothesis's profiles, no silent Deferred error, no silent skip.
+
+Nothing here may import the reactor before pytest_configure: `--reactor=asyncio` puts uvloop below Twisted.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
+
+pytest_plugins = ("tests.peers",)
+
+settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=200, print_blob=True)
+settings.register_profile(
+    "fuzz", deadline=None, max_examples=20_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+STRICT_MARKS = ("interop", "root")
+
+
+def interop_required() -> bool:
+    """Whether the machine promises every real program: then a skipped interop test is a failure."""
+    return os.environ.get("REQUIRE_INTEROP", "") not in ("", "0")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--soak`."""
+    parser.addoption("--soak", action="store_true", help="repeat the tests marked soak for long")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Install uvloop below Twisted for `--reactor=asyncio`, before pytest-twisted installs plain asyncio."""
+    if config.getoption("reactor") == "asyncio":
+        from twisted.internet import asyncioreactor
+
+        try:
+            import uvloop
+        except ImportError:
+            raise pytest.UsageError("--reactor=asyncio runs on uvloop, which is not installed") from None
+        asyncioreactor.install(uvloop.new_event_loop())  # type: ignore[no-untyped-call]
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the collections below: each then costs a millisecond, not fifty."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip by name what needs root where the tests do not run as root."""
+    if item.get_closest_marker("root") is not None and os.geteuid() != 0:
+        pytest.skip("needs root: run `make test` as root")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under REQUIRE_INTEROP, turn the skip of a test that needs a real peer into its failure."""
+    from tests.peers import (
+        Missing,
+    )  # here, so that pytest loads that plugin itself and rewrites its assertions
+
+    report = yield
+    if report.skipped and interop_required() and call.excinfo is not None:
+        marked = any(item.get_closest_marker(mark) is not None for mark in STRICT_MARKS)
+        if marked or call.excinfo.errisinstance(Missing):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, although REQUIRE_INTEROP is set: {call.excinfo.value}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def unhandled_errors() -> Iterator[list[LogEvent]]:
+    """Fail a test that leaves an error in a Deferred, or one that Twisted logged and nobody saw.
+
+    A test that means to cause one asks for this fixture and clears the list after looking at it.
+    """
+    errors: list[LogEvent] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if "log_failure" in event and str(event.get("log_namespace", "")).startswith(
+            ("twisted.", "log_legacy")
+        ):
+            errors.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield errors
+        gc.collect()  # an error in a Deferred is logged when the Deferred is collected
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    if errors:
+        traces = "\n".join(event["log_failure"].getTraceback() for event in errors)
+        pytest.fail(f"{len(errors)} unhandled error(s) in Twisted:\n{traces}", pytrace=False)
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How often a test marked soak repeats itself: `rounds(in_test, in_soak)`."""
+    soaking = bool(request.config.getoption("--soak"))
+    return lambda in_test, in_soak: in_soak if soaking else in_test
