@@ -488,13 +488,18 @@ def bind(domain: Domain, argument: Binding, caller: Caller) -> None:
         raise NotServedError
 
 
+def transfer_view(domain: Domain, caller: Caller) -> View:
+    """A clone receives everything; somebody else who may read all sees what it would see anyway."""
+    return show if replication.serves_domain(domain, caller.address) else view_of(domain, caller)
+
+
 @answer("READALL")
 def readall(domain: Domain, argument: int, caller: Caller) -> ReadallBody:
     """The whole domain as a value; a server that streams uses `replication.may_read_all` and
     `replication.transfer`.
     """
     if replication.may_read_all(domain, argument, caller):
-        objects = tuple(replication.snapshot(domain.tree, view_of(domain, caller)))
+        objects = tuple(replication.snapshot(domain.tree, transfer_view(domain, caller)))
         return ReadallBody(domain.tree.checksum, domain.tree.highest_id, objects)
     return ReadallBody(0, 0, ())
 

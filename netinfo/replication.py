@@ -90,7 +90,7 @@ def clones(tree: Tree, tag: bytes, own: Iterable[str], generation: Generation) -
 def may_read_all(domain: Domain, checksum: int, caller: Caller) -> bool:
     """Whether READALL sends the domain; False if the caller has it already. Raises StatusError (NETINFO 5.3).
     """
-    if domain.access.guards.readall and not caller.own and not _serves_domain(domain, caller.address):
+    if domain.access.guards.readall and not caller.own and not serves_domain(domain, caller.address):
         raise StatusError(NiStatus.NI_PERM)
     if domain.clone and not _clone_may_answer(domain):
         raise StatusError(NiStatus.NI_NOTMASTER)
@@ -101,7 +101,8 @@ def may_read_all(domain: Domain, checksum: int, caller: Caller) -> bool:
     return True
 
 
-def _serves_domain(domain: Domain, address: str) -> bool:
+def serves_domain(domain: Domain, address: str) -> bool:
+    """Whether one of the domain's own servers, such as a clone, has this address."""
     return any(server.address == address for server in domain.memo(servers, domain.tree))
 
 
