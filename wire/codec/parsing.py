@@ -85,6 +85,7 @@ class Parser(Source):
         self.indices: list[str] = []
         self.raw: dict[str, str] = {}
         self.pending: list[tuple[str, Item]] = []
+        self.deferred: list[str] = []
         self.constants.update(FormatError=FormatError, Damage=Damage)
 
     def take(self, letter: str, path: str, flaw: Flaw | None = None) -> str:
@@ -93,10 +94,19 @@ class Parser(Source):
         self.pending.append((variable, Item(letter, struct.calcsize("=" + letter), path, flaw)))
         return variable
 
+    def defer(self, line: str) -> None:
+        """A line that may use what was taken: written after the next unpack."""
+        self.deferred.append(line)
+
     def flush(self) -> None:
-        """Write the unpack of what was taken."""
-        if not self.pending:
-            return
+        """Write the unpack of what was taken, and the lines deferred until then."""
+        if self.pending:
+            self._unpack()
+        for line in self.deferred:
+            self.line(line)
+        self.deferred.clear()
+
+    def _unpack(self) -> None:
         variables = ", ".join(variable for variable, _ in self.pending)
         items = tuple(item for _, item in self.pending)
         tests = " or ".join(item.flaw.of(variable) for variable, item in self.pending if item.flaw)
@@ -316,7 +326,10 @@ def _(kind: record.Record, to: Parser, path: str) -> str:
                 scope[field.name] = to.raw.get(value, value)
                 values.append(value)
     to.scopes.pop()
-    return f"{to.constant('cls', kind.cls)}({', '.join(values)})"
+    made = to.name("r")
+    to.defer(f"{made} = {to.constant('thawed', kind.cls.THAWED)}({', '.join(values)})")
+    to.defer(f"{made}.__class__ = {to.constant('cls', kind.cls)}")
+    return made
 
 
 def _under(condition: Any, fields: list[record.Field], to: Parser, path: str) -> Iterator[str]:
