@@ -15,7 +15,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import cattrs
@@ -26,6 +26,8 @@ from sup import controlfile
 from sup.names import UnsafeName, normalise
 from sup.tree import is_within
 from sup.walk import MAX_ENTRIES
+
+T = TypeVar("T")
 
 ANONYMOUS = "anon"
 """The account of a client that names none; it never needs a password (SUP 5.3)."""
@@ -165,22 +167,28 @@ def read_coll_dir(path: Path) -> dict[bytes, bytes]:
 
 def load(path: Path) -> ServerConfig:
     """The configuration of the TOML file `path`. Raises ConfigError."""
+    return read(path, ServerConfig)
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """What the TOML file `path` makes of an attrs class such as ServerConfig. Raises ConfigError."""
     try:
         with path.open("rb") as file:
-            return structure(tomllib.load(file))
+            return structure(tomllib.load(file), kind)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def structure(values: Mapping[str, Any]) -> ServerConfig:
-    """The configuration that a table of values makes. Raises ConfigError."""
+def structure(values: Mapping[str, Any], kind: type[T]) -> T:
+    """What a table of values makes of an attrs class such as ServerConfig. Raises ConfigError, naming the keys."""
     converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind in (str, int, bool):
-        converter.register_structure_hook(kind, _exactly)
+    for plain in (str, int, bool):
+        converter.register_structure_hook(plain, _exactly)
+    converter.register_structure_hook(float, _number)
     try:
-        return converter.structure(values, ServerConfig)
+        return converter.structure(values, kind)
     except cattrs.ClassValidationError as error:
         raise ConfigError("; ".join(_reasons(error))) from None
 
@@ -189,6 +197,12 @@ def _exactly(value: Any, kind: type) -> Any:
     if type(value) is not kind:
         raise TypeError(f"expected {kind.__name__}, not {value!r}")
     return value
+
+
+def _number(value: Any, kind: type) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"expected a number, not {value!r}")
+    return float(value)
 
 
 def _reasons(error: cattrs.ClassValidationError) -> list[str]:
