@@ -58,7 +58,9 @@ def rebuilt(message: Message) -> bytes:
     if isinstance(message, RpcMessage):
         assert message.header is not None
         record = codec(rpc.Message).build(message.header)
-        if message.format is None or (message.status not in ("", "SUCCESS", "NI_OK") and message.body is None):
+        if message.format is None or (
+            message.status not in ("", "SUCCESS", "NI_OK") and message.body is None
+        ):
             record += message.record[message.start :]
         else:
             record += codec(message.format).build(message.body)

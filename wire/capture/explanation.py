@@ -1,7 +1,8 @@
 """The explanation of a whole message: every byte that was on the wire, record marks and file data included.
 
-The trees of `wire.explain` are joined here: fragment headers, RPC header, arguments or results, what CALLIT carries
-inside; a SUP message, the data of its file, its end mark. Positions count in the message's `raw` bytes.
+The trees of `wire.explain` are joined here: fragment headers, RPC header, arguments or results, what CALLIT
+carries inside; a SUP message, the data of its file, its end mark. Positions count in the message's `raw`
+bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def _bytes(name: str, doc: str, data: bytes, start: int, size: int) -> Node:
     return Node(name, kind, Field(name, kind, doc), start, start + size, data[start : start + size])
 
 
-# ------------------------------------------------------------------------------------------------------------ RPC
+# -------------------------------------------------------------------------------------------------------- RPC
 
 
 def _rpc(message: RpcMessage) -> Node:
@@ -122,7 +123,7 @@ def _within(fmt: WireType, part: Node, name: str) -> Node:
     return inside
 
 
-# ------------------------------------------------------------------------------------------------------------ SUP
+# -------------------------------------------------------------------------------------------------------- SUP
 
 
 def _sup(message: SupMessage) -> Node:

@@ -163,6 +163,8 @@ class RpcMessage(Message):
     procedure: Procedure | None = None
     body: Any = None
     call: CallRecord | None = None
+    again: int = 0
+    """For a call that was sent before: the number it had then."""
 
     @property
     def kind(self) -> str:

@@ -140,6 +140,7 @@ class RpcFollower:
         digest = hash(message.record)
         if known is not None and known.digest == digest:
             answered = ", which was answered" if known.replies else ""
+            message.again = known.number
             message.notes += (f"sends call {known.number} again{answered}",)
         else:
             if known is not None:

@@ -1,0 +1,1 @@
+"""The commands over captures: dissect, capture, replay, wireshark."""
