@@ -61,6 +61,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs root: run `make test` as root")
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Give a Hypothesis test its function back after each of its parameters: pytest-twisted wraps it again for the
+    next one, and would wait for the reactor from within the reactor."""
+    handle = getattr(pyfuncitem.obj, "hypothesis", None)
+    inner = getattr(handle, "inner_test", None)
+    try:
+        return (yield)
+    finally:
+        if handle is not None:
+            handle.inner_test = inner
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -46,7 +46,7 @@ class Program:
 
 
 PROGRAMS = {
-    "sup": Program("sup", r"SUP: Need either -s or supfile"),
+    "sup": Program("sup", r"Need either -s or supfile"),
     "supfilesrv": Program("sup", r"SUP File Server Version"),
     "supscan": Program("sup", r"supscan \[ -"),
     "rpcinfo": Program("rpcbind", r"rpcinfo -p \[host\]", ("-?",)),
@@ -375,6 +375,7 @@ def debian_sup() -> DebianSup:
 
     Its port is 1127 always: our server listens there on an address of `loopback()`, or runs in `network` too. What it
     returns is kept whole, also for a failure: `sup` says what went wrong by its output rather than its exit code.
+    A refused connection is tried again after half a minute and more, so the server must listen already.
     """
 
     def run(

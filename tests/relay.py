@@ -100,9 +100,9 @@ class Relay:
                 await asyncio.sleep(max(0.0, due - self._loop.time()))
                 if not chunk:
                     break
+                setattr(self, counter, getattr(self, counter) + len(chunk))
                 sink.write(chunk)
                 await sink.drain()
-                setattr(self, counter, getattr(self, counter) + len(chunk))
         if sink.can_write_eof():
             sink.write_eof()
             await sink.drain()
