@@ -1,4 +1,4 @@
-"""The generated codec against interpreted Construct: a LOOKUP call, and a LIST reply of 10,000 entries (`make bench`)."""
+"""The generated codec against interpreted Construct, on a LOOKUP call and on a LIST reply of 10,000 entries."""
 
 from __future__ import annotations
 
