@@ -9,11 +9,10 @@ import re
 import stat
 from collections.abc import Container, Iterable
 
-from sup.names import beneath
 from sup.needs import Doomed
 from sup.report import Report, printable
 from sup.supfile import Collection
-from sup.writable import Blocked, WritableTree
+from sup.writable import Blocked, WritableTree, beneath
 
 TEMPORARY = re.compile(rb"#([0-9]+)\.sup")
 """Names of temporary files, this client's and the original's, with the process's number (SUP 8.6)."""

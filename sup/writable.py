@@ -23,6 +23,7 @@ _ENTER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTRIBUTES = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _GUARDED = "it belongs to sup's own control files"
 
 Identity = tuple[int, int]
@@ -33,6 +34,11 @@ def identity(fd: int) -> Identity:
     """The identity of an open directory."""
     found = os.fstat(fd)
     return found.st_dev, found.st_ino
+
+
+def beneath(directory: bytes, leaf: bytes) -> bytes:
+    """The name of what is called `leaf` in `directory`."""
+    return leaf if directory in (b"", TOP) else directory + b"/" + leaf
 
 
 class Blocked(OSError):
@@ -136,18 +142,22 @@ class WritableTree:
             return None
 
     def look(self, name: bytes) -> os.stat_result | None:
-        """What `name` is; where links are followed, what it leads to."""
+        """What `name` is; a link to a directory that may be followed counts as the directory."""
         found = self.lstat(name)
         if found is not None and stat.S_ISLNK(found.st_mode) and self._may_follow(name):
             above, leaf = self.above(name)
             with suppress(OSError):
-                return os.stat(leaf, dir_fd=above)
-            return None
+                target = os.stat(leaf, dir_fd=above)
+                return target if stat.S_ISDIR(target.st_mode) else found
         return found
+
+    def open_directory(self, name: bytes) -> int:
+        """A descriptor to list or sync directory `name`; the caller's to close."""
+        return os.open(b".", _LIST, dir_fd=self.directory(name))
 
     def names(self, name: bytes) -> list[bytes]:
         """The names of what is in directory `name`."""
-        fd = os.open(b".", _LIST, dir_fd=self.directory(name))
+        fd = self.open_directory(name)
         try:
             return [os.fsencode(entry) for entry in os.listdir(fd)]
         finally:
@@ -168,6 +178,16 @@ class WritableTree:
         return fd
 
     # --- changing ---------------------------------------------------------------------------------------
+
+    def create(self, name: bytes) -> int:
+        """A new file `name`, mode 0600; its descriptor is the caller's to close."""
+        above, leaf = self.above(name)
+        return os.open(leaf, _CREATE, 0o600, dir_fd=above)
+
+    def symlink(self, target: bytes, name: bytes) -> None:
+        """A new symbolic link `name` to `target`, which is taken as it is."""
+        above, leaf = self.above(name)
+        os.symlink(target, leaf, dir_fd=above)
 
     def make_directory(self, name: bytes) -> None:
         """Creates directory `name`, mode 0755 (SUP 4.6)."""

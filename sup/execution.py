@@ -1,0 +1,56 @@
+"""Shell commands that a list file asks the client to run when a file has changed (SUP 8.7)."""
+
+import subprocess
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol, TypeVar
+
+from sup.report import Report, printable
+
+T = TypeVar("T")
+
+
+class Offload(Protocol):
+    """Runs what blocks where it disturbs nobody."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
+        """Starts `function` at once; what is returned ends with its result or exception."""
+
+
+class Commands:
+    """Runs commands in `directory`, or only shows them; only a client started with -e runs any.
+
+    `output` is the descriptor that their output goes to; None: the client's own.
+    """
+
+    def __init__(
+        self, directory: bytes, report: Report, offload: Offload, *, allowed: bool, output: int | None = None
+    ) -> None:
+        self._directory = directory
+        self._report = report
+        self._offload = offload
+        self._allowed = allowed
+        self._output = output
+
+    async def run(self, commands: tuple[bytes, ...]) -> None:
+        """Runs `commands`, sorted as in the original; failures are reported as problems."""
+        for command in sorted(set(commands)):
+            if not self._allowed:
+                self._report.note(f"Please execute {printable(command)}")
+                continue
+            self._report.detail(f"Executing {printable(command)}")
+            status = await self._offload(partial(self._call, command))
+            if status < 0:
+                self._report.problem(f"Execute command killed by signal {-status}")
+            elif status > 0:
+                self._report.problem(f"Execute command returned failure status {status}")
+
+    def _call(self, command: bytes) -> int:
+        return subprocess.run(
+            [b"/bin/sh", b"-c", command],
+            cwd=self._directory,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            check=False,
+        ).returncode
