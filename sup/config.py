@@ -23,7 +23,7 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.v import format_exception
 
 from sup import controlfile
-from sup.names import UnsafeName, normalise
+from sup.names import is_collection_name
 from sup.tree import is_within
 from sup.walk import MAX_ENTRIES
 
@@ -121,7 +121,7 @@ class ServerConfig:
         if path.startswith(b"//"):  # which POSIX lets stand
             path = path[1:]
         try:
-            if b"\0" in asked or b".." in asked.split(b"/") or normalise(collection) != collection:
+            if b"\0" in asked or b".." in asked.split(b"/") or not is_collection_name(collection):
                 raise NoSuchBase(asked)
             served = [os.fsencode(base) for base in self.bases]
             own = self.own_base(collection)
@@ -132,7 +132,7 @@ class ServerConfig:
             real = os.path.realpath(path, strict=True)
             if not any(is_within(real, os.path.realpath(base)) for base in served) or not os.path.isdir(real):
                 raise NoSuchBase(asked)
-        except (OSError, UnsafeName):
+        except OSError:
             raise NoSuchBase(asked) from None
         return real
 

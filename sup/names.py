@@ -39,6 +39,14 @@ def normalise(name: bytes) -> bytes:
     return b"/".join(parts) or TOP
 
 
+def is_collection_name(name: bytes) -> bool:
+    """Whether `name` can name a collection: it becomes part of the path `sup/<collection>/` (SUP 9.3.6)."""
+    try:
+        return normalise(name) == name != TOP and len(name) <= 255
+    except UnsafeName:
+        return False
+
+
 def ancestors(name: bytes) -> Iterator[bytes]:
     """The directories above a normalised `name`, nearest first; the top directory itself is not among them."""
     slash = name.rfind(b"/")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sup.names import UnsafeName, ancestors, is_covered, is_refused, normalise
+from sup.names import UnsafeName, ancestors, is_collection_name, is_covered, is_refused, normalise
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,12 @@ def test_covered() -> None:
     assert is_covered(b"d", frozenset([b"d"]))
     assert is_covered(b"x", frozenset([b"."]))
     assert not is_covered(b"x", frozenset([b"d"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [(b"demo", True), (b"net/src", True), (b"x" * 255, True), (b"x" * 256, False), (b"", False), (b".", False),
+     (b"../x", False), (b"/x", False), (b"a//b", False), (b"a\0", False)],
+)  # fmt: skip
+def test_collection_names(name: bytes, answer: bool) -> None:
+    assert is_collection_name(name) is answer
