@@ -1,1 +1,20 @@
-"""NetInfo: the directory service of NeXTSTEP and early Mac OS X."""
+"""NetInfo, the directory service of NeXTSTEP and early Mac OS X.
+
+The rules of a domain have no I/O; whoever serves one gives it calls and does what comes out:
+
+    domain = Domain(b"network", tree, access=Access(NEXT))       tree: Store(path).load(NEXT), rawformat.plant(...)
+    result = domain.call(number, argument, Caller(...))          a value of the procedure's result format
+    data = domain.reply(number, argument, Caller(...))           the same as XDR bytes, reading ones built only once
+    for event in domain.take(): ...                              Changed, Replaced, CheckMaster, ResyncClones
+
+`domain`      calls in, results and events out            `procedures`  the 29 procedures and the order of their checks
+`tree`        directories, numbers, instances, positions  `index`       LOOKUP          `replies`  replies as bytes
+`generation`  what differs between NeXT and Apple         `access`      callers, permissions, passwords
+`hierarchy`   who serves whom; parents                    `replication` masters and clones; READALL
+`updates`     what a master tells its clones, and when    `statistics`  STATISTICS      `limits`   how large all may grow
+`rawformat`   the text of nidump and niload -r            `nidb`        databases of the original servers
+`store`       a domain in SQLite, durable                 `starter`     the sample domains; what `netinfod -m` makes
+
+A change is acknowledged only after its `Changed` event has been stored (`GroupCommit`); should that fail,
+`Domain.undo` takes it back. `access.UnverifiedError` asks for a password verdict before anything has changed.
+"""

@@ -26,21 +26,25 @@ class Changed:
 
 @attrs.frozen
 class Replaced:
-    """A clone received the whole domain anew; keep `tree` in place of all that was kept before (NETINFO 5.3).
-    """
+    """A clone received the whole domain anew; keep `tree` in place of all that was before (NETINFO 5.3)."""
 
     tree: Tree
 
 
 @attrs.frozen
 class CheckMaster:
-    """A clone shall see whether its master has another checksum, and transfer the domain if so (NETINFO 5.2).
-    """
+    """A clone shall ask whether its master has another checksum, and transfer the domain if so (NETINFO 5.2)."""
+
+    trusted: bool
+    """The master or this host itself wants it, and not just anybody."""
 
 
 @attrs.frozen
 class ResyncClones:
     """A master shall read its list of clones anew and send each RESYNC (NETINFO 5.2)."""
+
+    trusted: bool
+    """This host itself wants it, and not just anybody."""
 
 
 Event = Changed | Replaced | CheckMaster | ResyncClones

@@ -75,8 +75,6 @@ class Generation:
     """Each `./tag` of a machine is a clone, own address and other tag too; else one for each machine (NETINFO
     5.1).
     """
-    transfers_limited: bool
-    """A clone transfers at most once in a cleanup period (NETINFO 5.2)."""
     update_latency: float
     """Seconds an update waits for others to join it, unless the root says otherwise (NETINFO 5.1)."""
     root_settings: bool
@@ -111,7 +109,6 @@ NEXT = Generation(
     anonymous_binding=False,
     tag_decides_clone=False,
     one_clone_per_serves=False,
-    transfers_limited=True,
     update_latency=0.0,
     root_settings=False,
 )
@@ -142,7 +139,6 @@ APPLE = Generation(
     anonymous_binding=True,
     tag_decides_clone=True,
     one_clone_per_serves=True,
-    transfers_limited=False,
     update_latency=2.0,
     root_settings=True,
 )

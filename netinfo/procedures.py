@@ -76,12 +76,16 @@ def procedure(name: str) -> Callable[[Handler], Handler]:
 
 def answer(name: str) -> Callable[[Handler], Handler]:
     """As `procedure`, for results with a status: a refusal becomes one."""
+    changes = NETINFO.by_name[name].mutates
 
     def register(handler: Handler) -> Handler:
         def answered(domain: Domain, argument: Any, caller: Caller) -> Result:
             try:
                 return Result(OK, handler(domain, argument, caller))
             except StatusError as refused:
+                if changes and domain.clone and refused.status != NiStatus.NI_RDONLY:
+                    # The master's update does not fit: this clone is behind (NETINFO 5.1).
+                    domain.outbox.append(CheckMaster(trusted=True))
                 return Result(refused.status, None)
 
         return procedure(name)(answered)
@@ -395,14 +399,7 @@ def writeprop(domain: Domain, argument: WritePropArgs, caller: Caller) -> NiId:
     prop = property_at(found, argument.index)
     domain.access.values_write(identity, found, argument.index)
     values = tuple(map(clean, argument.values))
-    return write_values(
-        domain,
-        found,
-        argument.index,
-        Property(prop.name, values),
-        "WRITEPROP",
-        argument,
-    )
+    return write_values(domain, found, argument.index, Property(prop.name, values), "WRITEPROP", argument)
 
 
 @answer("CREATENAME")
@@ -412,14 +409,7 @@ def createname(domain: Domain, argument: CreateNameArgs, caller: Caller) -> NiId
     prop = property_at(found, argument.index)
     domain.access.property_write(identity, found, argument.index)
     values = inserted(prop.values, argument.where, clean(argument.name))
-    return write_values(
-        domain,
-        found,
-        argument.index,
-        Property(prop.name, values),
-        "CREATENAME",
-        argument,
-    )
+    return write_values(domain, found, argument.index, Property(prop.name, values), "CREATENAME", argument)
 
 
 @answer("WRITENAME")
@@ -431,12 +421,7 @@ def writename(domain: Domain, argument: WriteNameArgs, caller: Caller) -> NiId:
     domain.access.property_write(identity, found, argument.prop_index)
     values = replaced(prop.values, argument.name_index, clean(argument.name))
     return write_values(
-        domain,
-        found,
-        argument.prop_index,
-        Property(prop.name, values),
-        "WRITENAME",
-        argument,
+        domain, found, argument.prop_index, Property(prop.name, values), "WRITENAME", argument
     )
 
 
@@ -450,22 +435,12 @@ def destroyname(domain: Domain, argument: NameIndexArgs, caller: Caller) -> NiId
     domain.access.property_write(identity, found, argument.prop_index)
     values = replaced(prop.values, argument.name_index)
     return write_values(
-        domain,
-        found,
-        argument.prop_index,
-        Property(prop.name, values),
-        "DESTROYNAME",
-        argument,
+        domain, found, argument.prop_index, Property(prop.name, values), "DESTROYNAME", argument
     )
 
 
 def write_values(
-    domain: Domain,
-    found: Directory,
-    index: int,
-    prop: Property,
-    name: str,
-    argument: Any,
+    domain: Domain, found: Directory, index: int, prop: Property, name: str, argument: Any
 ) -> NiId:
     return store(domain, found, replaced(found.properties, index, prop), name, argument)
 
@@ -508,13 +483,16 @@ def readall(domain: Domain, argument: int, caller: Caller) -> ReadallBody:
 def crashed(domain: Domain, argument: int, caller: Caller) -> None:
     """A master has started. A clone with another checksum checks; a master takes no notice (NETINFO 5.2)."""
     if domain.clone and argument != domain.tree.checksum:
-        domain.outbox.append(CheckMaster())
+        domain.outbox.append(CheckMaster(trusted=caller.own or replication.is_master(domain, caller)))
 
 
 @procedure("RESYNC")
 def resync(domain: Domain, argument: None, caller: Caller) -> NiStatus:
-    """Always NI_OK, for anybody (NETINFO 5.2); `replication.Pace` keeps strangers from abusing it."""
-    domain.outbox.append(CheckMaster() if domain.clone else ResyncClones())
+    """Always NI_OK, for anybody (NETINFO 5.2); `updates.Pace` keeps strangers from abusing it."""
+    if domain.clone:
+        domain.outbox.append(CheckMaster(trusted=caller.own or replication.is_master(domain, caller)))
+    else:
+        domain.outbox.append(ResyncClones(trusted=caller.own))
     return OK
 
 

@@ -55,21 +55,25 @@ def is_clone(tree: Tree, tag: bytes, own: Sequence[str], generation: Generation)
     return bool(theirs) and not set(theirs) & set(own)
 
 
-def is_update(domain: Domain, caller: Caller) -> bool:
-    """Whether a write to a clone comes from its master (NETINFO 3.5)."""
-    if not 0 < caller.port < RESERVED:
-        return False
-    if domain.generation.anonymous_updates and isinstance(caller.credential.body, AuthUnix):
-        return False
+def is_master(domain: Domain, caller: Caller) -> bool:
+    """Whether a clone's caller has its master's address (NETINFO 3.5)."""
     known = domain.memo(master_addresses, domain.tree)
     if not known and domain.generation.orphan_updates:
         return caller.address == "127.0.0.1"
     return caller.address in known
 
 
+def is_update(domain: Domain, caller: Caller) -> bool:
+    """Whether a write to a clone comes from its master (NETINFO 3.5)."""
+    if not 0 < caller.port < RESERVED:
+        return False
+    if domain.generation.anonymous_updates and isinstance(caller.credential.body, AuthUnix):
+        return False
+    return is_master(domain, caller)
+
+
 def clones(tree: Tree, tag: bytes, own: Iterable[str], generation: Generation) -> tuple[Server, ...]:
-    """The clones that a master tells of its changes: machines that serve `./tag`, but itself (NETINFO 5.1).
-    """
+    """The clones that a master tells of its changes: machines that serve `./tag`, but itself (NETINFO 5.1)."""
     mine = set(own)
     found = []
     for machine in machines(tree):
@@ -88,8 +92,7 @@ def clones(tree: Tree, tag: bytes, own: Iterable[str], generation: Generation) -
 
 
 def may_read_all(domain: Domain, checksum: int, caller: Caller) -> bool:
-    """Whether READALL sends the domain; False if the caller has it already. Raises StatusError (NETINFO 5.3).
-    """
+    """Whether READALL sends the domain; False if the caller has it already. Raises StatusError (NETINFO 5.3)."""
     if domain.access.guards.readall and not caller.own and not serves_domain(domain, caller.address):
         raise StatusError(NiStatus.NI_PERM)
     if domain.clone and not _clone_may_answer(domain):

@@ -24,6 +24,8 @@ GAP = 1 << 20
 bits.
 """
 ROOT = 0
+FAMILIES = count(1)
+"""Where `Directory.family` comes from: one count for all trees, so that no two states share a number."""
 
 Properties = tuple[Property, ...]
 
@@ -117,7 +119,6 @@ class Tree:
         """Free numbers below `slots` -> last instance."""
         self._lowest: list[int] = []
         """A heap that holds every vacant number, and some that no longer are."""
-        self._families = count(1)
         self._disordered: set[int] = set()
         """Directories whose children stand in another order than their positions say."""
 
@@ -347,11 +348,11 @@ class Tree:
         if parent is not None and here.properties is not record.properties:
             if parent.index is not None:
                 parent.index.replace(record.number, here.properties, record.properties)
-            parent.family = next(self._families)
+            parent.family = next(FAMILIES)
         here.properties = record.properties
         here.instance = record.instance
         here.version = record.version
-        here.family = next(self._families)
+        here.family = next(FAMILIES)
 
     def _remove(self, vacancy: Vacancy) -> None:
         here = self.directories.get(vacancy.number)
@@ -361,7 +362,7 @@ class Tree:
                 if parent.index is not None:
                     parent.index.replace(vacancy.number, here.properties, ())
                 del parent.children[vacancy.number]
-                parent.family = next(self._families)
+                parent.family = next(FAMILIES)
             del self.directories[vacancy.number]
         self._vacate(vacancy.number, vacancy.instance)
 
