@@ -1,29 +1,57 @@
-"""One domain server in this process: the rules of its domain, its RPC service, its ports (what `netinfod`
-was)."""
+"""One domain server in this process: the rules of its domain, its database, its RPC service, its ports (what
+`netinfod` was).
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.logger import Logger
 
+from netinfo import replication
 from netinfo.access import Access, Passwords
 from netinfo.client.network import Network
 from netinfo.client.reactor import ReactorNetwork
 from netinfo.domain import Domain, Surroundings
+from netinfo.keeper import StoreKeeper
 from netinfo.parent import ParentFinder
 from netinfo.ports import Ports
-from netinfo.service import DomainService, Followers, Keeper
+from netinfo.rawformat import Branch, plant
+from netinfo.replicate import Clone, Master
+from netinfo.service import DomainService
 from netinfo.settings import Settings
+from netinfo.store import Store, image_of
 from netinfo.superuser import OwnAddresses
-from netinfo.tree import Tree
+from netinfo.tree import ROOT, Tree
 from wire.formats.nibind import AddrInfo
 from wire.transport.errors import ListenError
 from wire.transport.rpc_server import RpcServer
 from wire.transport.tap import Address
 
 log = Logger()
+
+SUFFIX = ".db"
+"""A domain's database is called by its tag and this."""
+
+
+def database_of(state: Path, tag: bytes) -> Path:
+    """Where the database of a tag is; the tag must be one (`binder.is_tag`)."""
+    return state / (tag.decode() + SUFFIX)
+
+
+def open_database(path: Path, beginning: Branch, settings: Settings) -> tuple[Store, Tree]:
+    """A domain's database and what is in it; a new one begins as *beginning*. Raises StoreError."""
+    store = Store(path)
+    try:
+        tree = store.load(settings.generation)
+        if tree.get(ROOT) is None:
+            tree = plant(beginning, settings.generation)
+            store.replace(image_of(tree))
+    except BaseException:
+        store.close()
+        raise
+    return store, tree
 
 
 class DomainServer:
@@ -35,34 +63,50 @@ class DomainServer:
         tag: bytes,
         tree: Tree,
         settings: Settings,
-        keeper: Keeper | None = None,
+        store: Store | None = None,
         network: Network | None = None,
     ) -> None:
+        """store: where changes are kept; None: they live as long as the process."""
         self.reactor = reactor
         self.tag = tag
         self.settings = settings
-        self.network = network or ReactorNetwork(reactor, settings.taps)
-        passwords = Passwords()
-        own = OwnAddresses()
-        address = settings.own_address
-        surroundings = Surroundings(
-            addresses=tuple(dict.fromkeys([address, "127.0.0.1"])),
-            hostname=settings.hostname,
-            forced_root=settings.forced_root,
+        network = network or ReactorNetwork(reactor, settings.taps)
+        own, passwords = OwnAddresses(), Passwords()
+        addresses = tuple(dict.fromkeys([settings.own_address, *settings.own_addresses()]))
+        self.domain = Domain(
+            tag,
+            tree,
+            access=Access(settings.generation, settings.guards, passwords),
+            clone=replication.is_clone(tree, tag, addresses, settings.generation),
+            surroundings=Surroundings(
+                addresses=addresses, hostname=settings.hostname, forced_root=settings.forced_root
+            ),
         )
-        access = Access(settings.generation, settings.guards, passwords)
-        self.domain = Domain(tag, tree, access=access, surroundings=surroundings)
-        self.parent = ParentFinder(reactor, self.network, self.domain, address, settings.portmapper_port)
+        self.keeper = StoreKeeper(reactor, store, self.domain) if store else None
+        port = settings.portmapper_port
+        self.parent = ParentFinder(reactor, network, self.domain, settings.own_address, port)
+        self.followers: Master | Clone
+        if self.domain.clone:
+            self.followers = Clone(reactor, network, self.domain, port, own, self.keeper)
+        else:
+            self.followers = Master(reactor, network, self.domain, port)
         self.service = DomainService(
-            self.domain, settings.superuser_rule(own), self.parent.find, _Nobody(), keeper, passwords, own
+            self.domain,
+            settings.superuser_rule(own),
+            self.parent.find,
+            self.followers,
+            self.keeper,
+            passwords,
+            own,
+            self._describe,
         )
-        name = f"netinfod {tag.decode()}"
-        self.rpc = RpcServer([self.service], settings.limits, settings.taps, name)
+        self.rpc = RpcServer([self.service], settings.limits, settings.taps, f"netinfod {tag.decode()}")
         self.address: Address | None = None
+        self._most_connections = 0
 
     @property
     def ports(self) -> AddrInfo:
-        """Where it listens, as the binder tells it."""
+        """Where it listens, as the binder tells it; only once it has been started."""
         assert self.address is not None
         return AddrInfo(self.address.port, self.address.port)
 
@@ -73,28 +117,34 @@ class DomainServer:
         for number in numbers:
             try:
                 listening = await self.rpc.listen(self.reactor, self.settings.listen, number)
+                break
             except ListenError as error:
                 failure = failure or error
-                continue
-            self.address = listening.address
-            log.info("domain {tag} served at {address}", tag=self.tag.decode(), address=self.address)
-            return self.address
-        assert failure is not None
-        raise failure
+        else:
+            assert failure is not None
+            raise failure
+        self.address = listening.address
+        role = "clone" if self.domain.clone else "master"
+        log.info(
+            "domain {tag} ({role}, {count} directories) served at {address}",
+            tag=self.tag.decode(),
+            role=role,
+            count=len(self.domain.tree.directories),
+            address=self.address,
+        )
+        self.followers.start()
+        return self.address
 
     async def stop(self) -> None:
+        """Close the ports and the connections, then the database, in which everything acknowledged is."""
+        self.followers.stop()
         await self.rpc.stop()
+        if self.keeper is not None:
+            self.keeper.close()
 
-
-@attrs.frozen
-class _Nobody:
-    """A domain without clones."""
-
-    def changed(self, events: Any) -> None: ...
-
-    def check_master(self) -> None: ...
-
-    def resync_clones(self) -> None: ...
-
-
-_: Followers = _Nobody()
+    def _describe(self) -> None:
+        """Bring what STATISTICS tells about the server up to date."""
+        now = len(self.rpc.connections)
+        self._most_connections = max(self._most_connections, now)
+        most = int(self.settings.limits.connections)
+        self.domain.surroundings.connections = (now, self._most_connections, most, 0)

@@ -6,7 +6,8 @@ be on disk, a parent to be found), and what the domain wants done besides its an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import attrs
@@ -14,19 +15,23 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from netinfo.access import Caller, Passwords, UnverifiedError, admits, crypt_matches
+from netinfo import replication
+from netinfo.access import Caller, Passwords, StatusError, UnverifiedError, admits, crypt_matches
 from netinfo.domain import Domain
 from netinfo.events import Changed, CheckMaster, Event, Replaced, ResyncClones
 from netinfo.limits import ReplySizeError
-from netinfo.procedures import NotServedError
+from netinfo.procedures import NotServedError, transfer_view
+from netinfo.store import StoreError
 from netinfo.superuser import OwnAddresses, SuperuserRule
-from wire.formats.netinfo import NETINFO
+from wire.codec import codec
+from wire.formats.netinfo import NETINFO, STATUS, NiStatus, ReadallBody, Result
 from wire.formats.rpc import AcceptStatus, Auth, AuthStatus
-from wire.transport.rpc_server import NO_REPLY, AcceptError, IncomingCall, Reject
+from wire.transport.rpc_server import NO_REPLY, AcceptError, Encoded, IncomingCall, Reject, Streamed
 from wire.transport.tap import Address, Transport
 
 log = Logger()
 
+OK = codec(STATUS).build(NiStatus.NI_OK)
 OVER_UDP = frozenset({NETINFO.by_name["PING"].number, NETINFO.by_name["BIND"].number})
 VERIFICATIONS = 4
 """Passwords checked at the same time; more wait. DES crypt takes milliseconds of a processor."""
@@ -36,7 +41,8 @@ class Keeper(Protocol):
     """Where changes are made durable."""
 
     def keep(self, events: Sequence[Changed | Replaced]) -> Awaitable[None]:
-        """Fires when all are on disk. If it fails none is, and nothing is kept until it is asked again."""
+        """Fires when all are on disk. Fails with StoreError when none is, and they are undone in the
+        domain."""
 
 
 class Followers(Protocol):
@@ -45,9 +51,11 @@ class Followers(Protocol):
     def changed(self, events: Sequence[Changed]) -> None:
         """These changes are durable; a master tells its clones."""
 
-    def check_master(self) -> None: ...
+    def check_master(self, asked_by: str) -> None:
+        """A clone compares with its master, because the host *asked_by* says so."""
 
-    def resync_clones(self) -> None: ...
+    def resync_clones(self, asked_by: str) -> None:
+        """A master has its clones compare, because the host *asked_by* says so."""
 
 
 @attrs.define
@@ -63,6 +71,8 @@ class DomainService:
     """None: changes live as long as the process."""
     passwords: Passwords = attrs.Factory(Passwords)
     own: OwnAddresses = attrs.Factory(OwnAddresses)
+    describe: Callable[[], None] = lambda: None
+    """Brings the domain's surroundings up to date before STATISTICS tells them."""
     program = NETINFO
     _verifications: DeferredSemaphore = attrs.field(
         factory=lambda: DeferredSemaphore(VERIFICATIONS), init=False
@@ -80,10 +90,11 @@ class DomainService:
 
     def serve(self, call: IncomingCall) -> Any:
         procedure = call.procedure
-        if procedure.name == "RPARENT":
-            return self._rparent(call)
+        special = _SPECIAL.get(procedure.name)
+        if special is not None:
+            return special(self, call)
         try:
-            result = self.domain.call(procedure.number, call.argument, self._caller(call))
+            reply = self.domain.reply(procedure.number, call.argument, self._caller(call))
         except UnverifiedError as unverified:
             return self._verified(call, unverified)
         except NotServedError:
@@ -93,9 +104,16 @@ class DomainService:
         except ReplySizeError as error:
             log.warn("{name} for {peer}: {error}", name=procedure.name, peer=call.peer, error=error)
             raise AcceptError(AcceptStatus.SYSTEM_ERR) from None
+        if procedure.mutates and self.domain.clone and not reply.startswith(OK):
+            self._misfit(call)
         if self.domain.outbox:
-            return self._settle(result, self.domain.take())
-        return result
+            return self._settle(Encoded(reply), self.domain.take(), call.peer.host)
+        return Encoded(reply)
+
+    def _misfit(self, call: IncomingCall) -> None:
+        """An update of the master that a clone cannot make: it is no longer the same (NETINFO 5.1)."""
+        if replication.is_update(self.domain, self._caller(call)):
+            self.followers.check_master(call.peer.host)
 
     def _caller(self, call: IncomingCall) -> Caller:
         """Who calls. Only for a change it is asked whether it is the superuser: that may be dear to find
@@ -127,14 +145,37 @@ class DomainService:
         await self.find_parent()
         return self.domain.call(call.procedure.number, call.argument, self._caller(call))
 
-    def _settle(self, result: Any, events: list[Event]) -> Any:
+    def _readall(self, call: IncomingCall) -> Any:
+        """The whole domain, streamed; as it was when the call came."""
+        domain, caller = self.domain, self._caller(call)
+        domain.calls[call.procedure.number] += 1
+        try:
+            if not replication.may_read_all(domain, call.argument, caller):
+                return Result(NiStatus.NI_OK, ReadallBody(0, 0, ()))
+        except StatusError as refused:
+            return Result(refused.status, None)
+        objects = replication.snapshot(domain.tree, transfer_view(domain, caller))
+        chunks = replication.transfer(domain.tree, objects)
+        head = next(chunks)  # with the checksum of now
+        log.info("{tag}: sent to {peer} as a whole", tag=domain.tag.decode(), peer=call.peer)
+        return Streamed(self._sending(chain([head], chunks)))
+
+    def _sending(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        surroundings = self.domain.surroundings
+        surroundings.sending += 1
+        try:
+            yield from chunks
+        finally:
+            surroundings.sending -= 1
+
+    def _settle(self, result: Any, events: list[Event], asked_by: str) -> Any:
         """Answer only after changes are durable; then tell the followers."""
         changes = [event for event in events if isinstance(event, (Changed, Replaced))]
         for event in events:
             if isinstance(event, CheckMaster):
-                self.followers.check_master()
+                self.followers.check_master(asked_by)
             elif isinstance(event, ResyncClones):
-                self.followers.resync_clones()
+                self.followers.resync_clones(asked_by)
         if not changes:
             return result
         if self.keeper is None:
@@ -143,7 +184,10 @@ class DomainService:
         return self._kept(result, changes, self.keeper)
 
     async def _kept(self, result: Any, changes: Sequence[Changed | Replaced], keeper: Keeper) -> Any:
-        await keeper.keep(changes)
+        try:
+            await keeper.keep(changes)
+        except StoreError as error:
+            return Result(NiStatus.NI_NOSPACE if error.full else NiStatus.NI_SYSTEMERR, None)
         self._told(changes)
         return result
 
@@ -151,3 +195,16 @@ class DomainService:
         told = [change for change in changes if isinstance(change, Changed) and change.procedure is not None]
         if told:
             self.followers.changed(told)
+
+
+def _statistics(service: DomainService, call: IncomingCall) -> Any:
+    service.describe()
+    return service.domain.call(call.procedure.number, call.argument, service._caller(call))
+
+
+_SPECIAL: dict[str, Callable[[DomainService, IncomingCall], Any]] = {
+    "RPARENT": DomainService._rparent,
+    "READALL": DomainService._readall,
+    "STATISTICS": _statistics,
+}
+"""Procedures that take more than the domain itself to answer."""

@@ -46,6 +46,12 @@ class Settings:
         """The address at which other hosts reach this one."""
         return self.address or (own_addresses()[0] if self.listen == ANY else self.listen)
 
+    def own_addresses(self) -> tuple[str, ...]:
+        """All addresses of this server's host that it can be known by, loopback last."""
+        if self.listen == ANY:
+            return (*own_addresses(), "127.0.0.1")
+        return (self.listen, "127.0.0.1")
+
     def superuser_rule(self, own: OwnAddresses) -> SuperuserRule:
         """The rule that `superuser` names. Raises ValueError if there is none of that name."""
         try:

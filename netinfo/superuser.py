@@ -49,22 +49,14 @@ class OwnAddresses:
 
 
 def reserved_port(own: Callable[[str], bool] = is_own_address) -> SuperuserRule:
-    """The historic rule, and the servers' default."""
+    """The historic rule, and the servers' default.
+
+    Over UDP only a loopback address counts, which no other host can forge.
+    """
 
     def rule(peer: Address, local: Address, transport: Transport) -> bool:
-        return transport == "tcp" and 0 < peer.port < RESERVED and own(peer.host)
-
-    return rule
-
-
-def reserved_port_or_loopback(own: Callable[[str], bool] = is_own_address) -> SuperuserRule:
-    """For the binder's REGISTER over UDP, which a NeXT's domain servers call on 127.0.0.1 (NETINFO 1.1)."""
-    over_tcp = reserved_port(own)
-
-    def rule(peer: Address, local: Address, transport: Transport) -> bool:
-        if transport == "udp":
-            return is_loopback(peer.host)
-        return over_tcp(peer, local, transport)
+        ours = own if transport == "tcp" else is_loopback
+        return 0 < peer.port < RESERVED and ours(peer.host)
 
     return rule
 
