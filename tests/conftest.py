@@ -40,13 +40,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Install uvloop below Twisted for `--reactor=asyncio`, before pytest-twisted installs plain asyncio."""
     if config.getoption("reactor") == "asyncio":
-        from twisted.internet import asyncioreactor
+        from wire.transport.endpoint import install_reactor
 
-        try:
-            import uvloop
-        except ImportError:
-            raise pytest.UsageError("--reactor=asyncio runs on uvloop, which is not installed") from None
-        asyncioreactor.install(uvloop.new_event_loop())  # type: ignore[no-untyped-call]
+        if not install_reactor():
+            raise pytest.UsageError("--reactor=asyncio runs on uvloop, which is not installed")
 
 
 def pytest_collection_finish() -> None:
