@@ -9,7 +9,9 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import BinaryIO, TypeVar
 
 import attrs
 
@@ -17,7 +19,9 @@ from sup import controlfile, hosts, listfile, releases, scanfile
 from sup.names import TOP, UnsafeName, normalise
 from sup.releases import Release
 from sup.tree import Tree, is_within
-from sup.walk import MAX_ENTRIES, NEW, Entry, Wanted, int32, walk
+from sup.walk import MAX_ENTRIES, NEW, NOBODY, Entry, Listener, Wanted, int32, walk
+
+T = TypeVar("T")
 
 CONTROL_LIMIT = 16 << 20
 """Bytes of a control file other than the scan file."""
@@ -80,8 +84,7 @@ class Collection:
     historic: bool = False
     """Read list files as the original does, quirks included (the compatibility switch)."""
     limit: int = MAX_ENTRIES
-    left_out: Callable[[bytes, str], None] = lambda name, reason: None
-    """Hears of names that are asked for by the list file but cannot be served, and why."""
+    listener: Listener = NOBODY
 
     _control: Tree = attrs.field(init=False)
     _trees: dict[bytes, Tree] = attrs.field(factory=dict, init=False)
@@ -154,25 +157,26 @@ class Collection:
         Raises NoSuchRelease (also for a prefix that cannot be entered), and CollectionError for a releases
         file with an unknown option.
         """
-        try:
-            defined = releases.parse(self._read(b"releases") or b"")
-        except releases.InvalidOption as error:
-            raise CollectionError(str(error)) from error
-        found = []
-        for release in releases.chain(defined, releases.DEFAULT if wanted is None else wanted):
-            prefix = release.prefix or self.prefix()
-            try:
-                found.append(ReleaseTree(release, self.tree(prefix)))
-            except OSError as error:
-                raise releases.NoSuchRelease(f"prefix {os.fsdecode(prefix or b'')}: {error}") from error
-        return tuple(found)
+        names = releases.chain(self._releases(), releases.DEFAULT if wanted is None else wanted)
+        return tuple(self.release_tree(release) for release in names)
 
     def defined(self) -> tuple[Release, ...]:
-        """Every release that the collection has, for supscan: those of the file, or the default."""
+        """Every release that the collection has, without chains: those of the file, or the default."""
+        return tuple(self._releases()) or (Release(releases.DEFAULT),)
+
+    def _releases(self) -> list[Release]:
         try:
-            return tuple(releases.parse(self._read(b"releases") or b"")) or (Release(releases.DEFAULT),)
+            return releases.parse(self._read(b"releases") or b"")
         except releases.InvalidOption as error:
             raise CollectionError(str(error)) from error
+
+    def release_tree(self, release: Release) -> ReleaseTree:
+        """The tree of a release. Raises NoSuchRelease for a prefix that cannot be entered."""
+        prefix = release.prefix or self.prefix()
+        try:
+            return ReleaseTree(release, self.tree(prefix))
+        except OSError as error:
+            raise releases.NoSuchRelease(f"Can't chdir to {os.fsdecode(prefix or b'.')}: {error}") from error
 
     def admit(self, chain: Sequence[ReleaseTree], peer: str, resolve: hosts.Resolver) -> bytes | None:
         """The key that the host files give for the client at address `peer`, if any (SUP 6.4).
@@ -220,6 +224,27 @@ class Collection:
                 os.write(fd, line)
         finally:
             os.close(fd)
+
+    def write(self, file: bytes, contents: Callable[[BinaryIO], T], mtime: int) -> T:
+        """Make or replace a control file by what `contents` writes, under a temporary name first (SUP 6.8).
+
+        The result is that of `contents`; `mtime` is the time, in seconds, that the file is given.
+        """
+        above, _, base = self.control_name(file).rpartition(b"/")
+        directory, temporary = self._control.directory(above), base + b".temp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with open(os.open(temporary, flags, 0o666, dir_fd=directory), "wb") as new:
+                result = contents(new)
+                new.flush()
+                os.fsync(new.fileno())
+                os.utime(new.fileno(), (mtime, mtime))
+            os.rename(temporary, base, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=directory)
+            raise
+        return result
 
     def has_log(self) -> bool:
         """Whether there is a logfile at all."""
@@ -277,7 +302,7 @@ class Collection:
         own = b"" if self.historic else self._own(link.tree)
         try:
             rules = listfile.expand(listfile.parse(text), link.tree, self._included, self.historic, own)
-            return walk(link.tree, rules, wanted, own, self.left_out, self.limit)
+            return walk(link.tree, rules, wanted, own, self.listener, self.limit)
         except ValueError as error:
             raise CollectionError(str(error)) from error
 
@@ -311,8 +336,3 @@ def log_line(
     times = " ".join(time.ctime(when)[4:19] for when in (lasttime, began, ended))
     line = f"{times} {host} {release} {number} {why}"
     return "".join(sign if sign.isprintable() else "?" for sign in line).encode() + b"\n"
-
-
-def names_of(paths: Iterable[str]) -> tuple[bytes, ...]:
-    """File system paths from a configuration, as bytes."""
-    return tuple(os.fsencode(path) for path in paths)

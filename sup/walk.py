@@ -62,6 +62,23 @@ class Wanted:
 EVERYTHING = Wanted()
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
+@attrs.frozen
+class Listener:
+    """Hears of a walk while it goes on."""
+
+    left_out: Callable[[bytes, str], None] = _nothing
+    """A name that is asked for but cannot be served, and why. What the rules omit is not asked for."""
+    entering: Callable[[bytes], None] = _nothing
+    """A directory that is about to be listed."""
+
+
+NOBODY = Listener()
+
+
 def int32(number: int) -> int:
     """A time as the signed 32 bits of it that travel (SUP 4.3)."""
     return number if -0x80000000 <= number < 0x80000000 else (number + 0x80000000) % 0x100000000 - 0x80000000
@@ -72,16 +89,15 @@ def walk(
     rules: Rules,
     wanted: Wanted = EVERYTHING,
     own: bytes = b"",
-    left_out: Callable[[bytes, str], None] = lambda name, reason: None,
+    listener: Listener = NOBODY,
     limit: int = MAX_ENTRIES,
 ) -> dict[bytes, Entry]:
     """The entries of a collection by name, in bytewise order of the names (SUP 6.1.3, 2.8).
 
     `own` is the directory of control files, left out unless a rule names it or something in it (SUP 6.9).
-    Names that the rules ask for but that cannot be listed are passed to `left_out` with the reason.
     Raises TooManyEntries beyond `limit` names.
     """
-    walking = _Walk(tree, rules, wanted, own, left_out, limit)
+    walking = _Walk(tree, rules, wanted, own, listener, limit)
     for start in sorted(rules.upgrade | rules.always):
         walking.begin(start)
     return dict(sorted(walking.found.items()))
@@ -93,7 +109,7 @@ class _Walk:
     rules: Rules
     wanted: Wanted
     own: bytes
-    left_out: Callable[[bytes, str], None]
+    listener: Listener
     limit: int
     found: dict[bytes, Entry] = attrs.field(factory=dict)
     waiting: list[tuple[bytes, _Chain]] = attrs.field(factory=list)
@@ -110,7 +126,7 @@ class _Walk:
             found = self.tree.lstat(start)
             self._enter(start, base, self.tree.directory(above or TOP), found, None)
         except OSError as error:
-            self.left_out(start, error.strerror or str(error))
+            self.listener.left_out(start, error.strerror or str(error))
         skipped = self.wanted.refused | {self.own}
         if not always:
             skipped |= self.rules.omit
@@ -122,6 +138,7 @@ class _Walk:
 
     def _directory(self, directory: bytes, chain: _Chain, skipped: frozenset[bytes], always: bool) -> None:
         """List what is in a directory; its directories wait."""
+        self.listener.entering(directory)
         omitany = None if always else self.rules.omitany
         lead = b"" if directory == TOP else directory + b"/"
         access, encode, regular = os.access, os.fsencode, stat.S_IFREG
@@ -129,7 +146,7 @@ class _Walk:
         try:
             fd = self.tree.open_directory(directory)
         except OSError as error:
-            self.left_out(directory, error.strerror or str(error))
+            self.listener.left_out(directory, error.strerror or str(error))
             return
         with closing_fd(fd), os.scandir(fd) as entries:
             for item in entries:
@@ -148,7 +165,7 @@ class _Walk:
                 elif access(base, os.R_OK, dir_fd=fd):
                     self._list(name, found)
                 else:
-                    self.left_out(name, "not readable by the server's account")
+                    self.listener.left_out(name, "not readable by the server's account")
 
     def _enter(self, name: bytes, base: bytes, fd: int, found: os.stat_result, chain: _Chain | None) -> None:
         """List anything that stands as `base` in the directory `fd`, following links that are not quoted."""
@@ -160,7 +177,7 @@ class _Walk:
             try:
                 found = self.tree.stat(name)
             except LeavesTree as error:
-                self.left_out(name, str(error.strerror))
+                self.listener.left_out(name, str(error.strerror))
                 return
             except OSError:  # dangling, which the original skips without a word (SUP 4.5)
                 return
@@ -168,13 +185,13 @@ class _Walk:
             if os.access(base or b".", os.R_OK, dir_fd=fd):
                 self._list(name, found)
             else:
-                self.left_out(name, "not readable by the server's account")
+                self.listener.left_out(name, "not readable by the server's account")
             return
         if not os.access(base or b".", os.R_OK | os.X_OK, dir_fd=fd):
-            self.left_out(name, "directory not readable by the server's account")
+            self.listener.left_out(name, "directory not readable by the server's account")
             return
         if linked and _is_in(found, chain):
-            self.left_out(name, "link to a directory that it is in")
+            self.listener.left_out(name, "link to a directory that it is in")
             return
         self._list(name, found)
         self.waiting.append((name, (found.st_dev, found.st_ino, chain)))

@@ -99,7 +99,16 @@ def test_limits(top: Path) -> None:
 def test_no_descriptor_is_left_open(top: Path) -> None:
     before = open_descriptors()
     with Tree(os.fsencode(top)) as tree:
-        for name in (b"d/e/f", b"link", b"dirlink/e/f", b"absolute", b"dangling", b"fifo", b"away/secret", b"d/x/y"):
+        for name in (
+            b"d/e/f",
+            b"link",
+            b"dirlink/e/f",
+            b"absolute",
+            b"dangling",
+            b"fifo",
+            b"away/secret",
+            b"d/x/y",
+        ):
             for use in (tree.open, tree.stat, tree.lstat, tree.readable, tree.readlink):
                 try:
                     result = use(name)

@@ -10,7 +10,7 @@ import pytest
 
 from sup.listfile import Rules
 from sup.tree import Tree
-from sup.walk import Entry, TooManyEntries, Wanted, int32, walk
+from sup.walk import Entry, Listener, TooManyEntries, Wanted, int32, walk
 from wire.formats.sup import EntryFlag
 
 
@@ -52,7 +52,9 @@ def test_a_directory_and_what_is_in_it_in_bytewise_order(tree: Tree, top: Path) 
 
 def test_missing_starts_are_reported_and_skipped(tree: Tree) -> None:
     reasons: list[tuple[bytes, str]] = []
-    assert names(walk(tree, upgrade(b"none", b"z"), left_out=lambda *why: reasons.append(why))) == [b"z"]
+    assert names(walk(tree, upgrade(b"none", b"z"), listener=Listener(lambda *why: reasons.append(why)))) == [
+        b"z"
+    ]
     assert reasons == [(b"none", "No such file or directory")]
 
 
@@ -133,7 +135,7 @@ def test_links(tree: Tree, top: Path) -> None:
         symlink=frozenset([b"d/quoted"]),
         rsymlink=frozenset([b"d/e"]),
     )
-    found = walk(tree, rules, left_out=lambda *why: reasons.append(why))
+    found = walk(tree, rules, listener=Listener(lambda *why: reasons.append(why)))
     assert stat.S_ISLNK(found[b"d/quoted"].mode)
     assert stat.S_ISLNK(found[b"d/e/verbatim"].mode)
     assert stat.S_ISREG(found[b"d/followed"].mode)
@@ -148,7 +150,7 @@ def test_a_link_that_leads_back_is_not_followed_for_ever(tree: Tree, top: Path) 
     (top / "d/e/up").symlink_to("..")
     (top / "d/x").symlink_to("e")
     reasons: list[bytes] = []
-    found = walk(tree, upgrade(b"d"), left_out=lambda name, _: reasons.append(name))
+    found = walk(tree, upgrade(b"d"), listener=Listener(lambda name, _: reasons.append(name)))
     assert b"d/x/f" in found
     assert sorted(reasons) == [b"d/e/up", b"d/x/up"]
 
@@ -185,7 +187,7 @@ def test_what_cannot_be_read_is_left_out_and_reported(tree: Tree, top: Path) -> 
 
     def action() -> list[bytes]:
         reasons: list[bytes] = []
-        found = walk(tree, upgrade(b"d"), left_out=lambda name, _: reasons.append(name))
+        found = walk(tree, upgrade(b"d"), listener=Listener(lambda name, _: reasons.append(name)))
         return [*found, b"--", *sorted(reasons)]
 
     assert as_ordinary_user(action) == [b"d", b"d/.dot", b"d/b.o", b"--", b"d/CVS", b"d/a", b"d/e"]
