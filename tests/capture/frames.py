@@ -5,10 +5,20 @@ from __future__ import annotations
 import io
 import socket
 import struct
+from collections.abc import Iterable, Mapping
 
 from dpkt import ethernet, ip, ip6, pcap, tcp, udp
 
-from wire.capture.packets import ACK, SYN, Segment
+from wire.capture.conversations import Dissector
+from wire.capture.messages import Message
+from wire.capture.packets import ACK, FIN, SYN, Datagram, Packet, Segment
+from wire.capture.sup import OpenFile
+from wire.capture.text import explained, summary
+from wire.capture.values import as_dict
+from wire.codec import codec
+from wire.formats import rpc
+from wire.formats.netinfo import NETINFO
+from wire.formats.rpc import AUTH_NONE, Program
 
 A, B = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 
@@ -85,16 +95,79 @@ def segment(
     )
 
 
-__all__ = [
-    "ACK",
-    "SYN",
-    "A",
-    "B",
-    "ether",
-    "ip4",
-    "ip6_packet",
-    "pcap_file",
-    "segment",
-    "tcp_packet",
-    "udp_packet",
-]
+def talk(*pieces: tuple[str, bytes], port: int = 700, ends: bool = True) -> list[Segment]:
+    """A whole TCP connection: ("client" or "server", bytes) in order; "lost client" for bytes that are not captured,
+    "snapped client" for a packet of which the last nine are not.
+    """
+    sent = {"client": 101, "server": 501}
+    made = [
+        segment(seq=100, flags=SYN, port=port),
+        segment(seq=500, flags=SYN | ACK, back=True, ack=101, port=port),
+        segment(seq=101, ack=501, port=port),
+    ]
+    for who, data in pieces:
+        side = who.split()[-1]
+        other = "server" if side == "client" else "client"
+        cut = 9 if who.startswith("snapped") else 0
+        if not who.startswith("lost"):
+            kept = data[: len(data) - cut]
+            made.append(
+                segment(kept, sent[side], ack=sent[other], back=side == "server", missing=cut, port=port)
+            )
+        sent[side] += len(data)
+    if ends:
+        made.append(segment(b"", sent["client"], FIN | ACK, ack=sent["server"], port=port))
+        made.append(segment(b"", sent["server"], FIN | ACK, ack=sent["client"] + 1, back=True, port=port))
+    return [piece._replace(frame=number, time=number / 10) for number, piece in enumerate(made, 1)]
+
+
+def datagrams(*pieces: tuple[str, bytes]) -> list[Datagram]:
+    """UDP between A's port 700 and B's port 877."""
+    made = []
+    for number, (who, data) in enumerate(pieces, 1):
+        ends = (A, B, 700, 877) if who == "client" else (B, A, 877, 700)
+        made.append(Datagram(number, number / 10, *ends, data, 0, ""))
+    return made
+
+
+def messages(
+    packets: Iterable[Packet], decode_as: Mapping[int, str] | None = None, opener: OpenFile | None = None
+) -> list[Message]:
+    """What these packets say."""
+    dissector = Dissector(decode_as, opener)
+    found: list[Message] = []
+    for packet in packets:
+        found += dissector.packet(packet)
+    found += dissector.finish()
+    assert [message.number for message in found] == list(range(1, len(found) + 1))
+    for message in found:
+        assert summary(message, 0.0).isprintable()
+        list(explained(message))
+        as_dict(message, explain=True)
+    return found
+
+
+def call(procedure: str, argument: object = None, xid: int = 1, program: Program = NETINFO) -> bytes:
+    """A call as it is in a record."""
+    found = program.by_name[procedure]
+    header = rpc.Call(2, program.number, program.version, found.number, AUTH_NONE, AUTH_NONE)
+    return codec(rpc.Message).build(rpc.Message(xid, rpc.MsgType.CALL, header)) + codec(found.argument).build(
+        argument
+    )
+
+
+def reply(procedure: str, result: object = None, xid: int = 1, program: Program = NETINFO) -> bytes:
+    """An accepted reply as it is in a record."""
+    header = rpc.Reply(rpc.ReplyStatus.MSG_ACCEPTED, rpc.Accepted(AUTH_NONE, rpc.AcceptStatus.SUCCESS, None))
+    made = codec(rpc.Message).build(rpc.Message(xid, rpc.MsgType.REPLY, header))
+    return made + codec(program.by_name[procedure].result).build(result)
+
+
+def record(data: bytes, size: int = 1 << 30) -> bytes:
+    """A record in fragments of at most *size* bytes."""
+    parts = [data[start : start + size] for start in range(0, len(data), size)] or [b""]
+    made = b""
+    for number, part in enumerate(parts, 1):
+        last = rpc.LAST_FRAGMENT if number == len(parts) else 0
+        made += (last | len(part)).to_bytes(4, "big") + part
+    return made

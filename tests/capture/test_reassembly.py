@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.capture.frames import ACK, SYN, A, B, segment
+from tests.capture.frames import A, B, segment
 from wire.capture import reassembly
-from wire.capture.packets import FIN, RST, Segment
+from wire.capture.packets import ACK, FIN, RST, SYN, Segment
 from wire.capture.reassembly import Opening, Reassembler
 
 
@@ -130,13 +130,22 @@ def test_only_the_second_half_of_the_handshake() -> None:
 
 
 def test_lost_bytes_that_the_receiver_had_become_a_gap_soon() -> None:
-    answers = [segment(b"", 501, back=True, ack=115, frame=9) for _ in range(reassembly.PATIENCE + 1)]
+    answers = [segment(b"", 501, back=True, ack=115) for _ in range(reassembly.PATIENCE + 1)]
     (one,) = follow(
         *HANDSHAKE, segment(b"abc", 101), segment(b"xyz", 109, frame=4), *answers, segment(b"!", 112)
     )
     assert one.streams[0] == b"abc?????xyz!"
     assert one.gaps == [(0, 5, "not in the capture, although the receiver had them")]
     assert one.frames[1] == 4  # told with the packet that carried them
+
+
+def test_lost_bytes_that_the_receiver_had_long_ago_are_given_up_at_once() -> None:
+    late = segment(b"", 501, back=True, ack=112)._replace(time=reassembly.GRACE * 2)
+    (one,) = follow(*HANDSHAKE, segment(b"xyz", 109), late, segment(b"abcdefgh", 101))
+    assert one.streams[0] == b"????????xyz"
+    early = segment(b"", 501, back=True, ack=105)._replace(time=reassembly.GRACE * 2)
+    (one,) = follow(*HANDSHAKE, segment(b"xyz", 109), early, segment(b"abcdefgh", 101))
+    assert one.streams[0] == b"abcdefghxyz"
 
 
 def test_a_late_packet_within_the_patience_is_no_gap() -> None:

@@ -22,9 +22,9 @@ MAX_WAITING_SEGMENTS = 2048
 """The same, in segments."""
 MAX_CONNECTIONS = 16_384
 """Connections remembered at once; past it, the one that began first is forgotten."""
-PATIENCE = 8
-"""Segments of the receiver after which bytes that it acknowledged, but that were not captured, are given up:
-recorders that read several queues may store an acknowledgement before the data."""
+PATIENCE, GRACE = 8, 0.01
+"""Segments of the receiver, or seconds, after which bytes that it acknowledged, but that were not captured, are
+given up: recorders that read several queues may store an acknowledgement before the data."""
 NEARBY = 1 << 20
 """Data this close to where a closed connection ended is still its own (late, or sent again), in bytes."""
 
@@ -70,18 +70,20 @@ class Opening:
 class _Direction:
     """One direction of a connection: the next sequence number, and segments that came too early."""
 
-    __slots__ = ("acknowledged", "finished", "first", "held", "next", "resent", "started", "stuck", "waiting")
+    __slots__ = ("finished", "first", "held", "next", "started", "stuck", "waiting")
 
     def __init__(self) -> None:
         self.first = 0
         self.next = 0
         self.started = False
         self.finished = False
-        self.acknowledged = 0  # by the other side
         self.waiting: dict[int, _Waiting] = {}
         self.held = 0
         self.stuck = 0  # segments seen since the first one that waits
-        self.resent = 0
+
+    def soonest(self) -> int:
+        """The sequence number of the first segment that waits."""
+        return min(self.waiting, key=lambda number: _after(number, self.next))
 
 
 class _Connection:
@@ -134,9 +136,8 @@ class Reassembler:
             side.started, side.first, side.next = True, sequence, sequence
         if flags & ACK:
             other = connection.sides[1 - direction]
-            other.acknowledged = segment.acknowledged
             if other.waiting:
-                self._acknowledged(connection, 1 - direction)
+                self._acknowledged(connection, 1 - direction, segment)
         if payload or missing or flags & FIN:
             if sequence == side.next and not side.waiting and not missing and not flags & FIN:
                 side.next = (sequence + len(payload)) & _MASK
@@ -199,7 +200,6 @@ class Reassembler:
         payload, missing, fin = segment.payload, segment.missing, bool(segment.flags & FIN)
         late = -_after(sequence, side.next)
         if late > 0:  # sent again, at least in part
-            side.resent += 1
             kept = len(payload) - late
             if kept <= 0 and late >= len(payload) + missing and not (fin and late == len(payload) + missing):
                 return
@@ -225,7 +225,7 @@ class Reassembler:
             entry = side.waiting.pop(side.next, None)
             late = 0
             if entry is None:  # the first may overlap what was given out meanwhile
-                first = min(side.waiting, key=lambda number: _after(number, side.next))
+                first = side.soonest()
                 late = -_after(first, side.next)
                 if late < 0:
                     return
@@ -248,17 +248,19 @@ class Reassembler:
                 side.waiting.clear()
                 side.held = 0
 
-    def _acknowledged(self, connection: _Connection, direction: int) -> None:
+    def _acknowledged(self, connection: _Connection, direction: int, segment: Segment) -> None:
         """Gives missing bytes up once the receiver has had them and the capture had time to deliver them."""
         side = connection.sides[direction]
         side.stuck += 1
-        if side.stuck > PATIENCE and _after(side.acknowledged, side.next) > 0:
+        first = side.soonest()
+        waited = segment.time - side.waiting[first][3]
+        if (side.stuck > PATIENCE or waited > GRACE) and _after(segment.acknowledged, first) >= 0:
             self._give_up(connection, direction, "not in the capture, although the receiver had them")
 
     def _give_up(self, connection: _Connection, direction: int, reason: str) -> None:
         """Makes a gap of the bytes before the first waiting segment."""
         side = connection.sides[direction]
-        first = min(side.waiting, key=lambda number: _after(number, side.next))
+        first = side.soonest()
         size = _after(first, side.next)
         if size > 0:
             side.next = first
