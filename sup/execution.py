@@ -39,7 +39,11 @@ class Commands:
                 self._report.note(f"Please execute {printable(command)}")
                 continue
             self._report.detail(f"Executing {printable(command)}")
-            status = await self._offload(partial(self._call, command))
+            try:
+                status = await self._offload(partial(self._call, command))
+            except OSError as error:
+                self._report.problem(f"Execute command could not be started ({error.strerror})")
+                continue
             if status < 0:
                 self._report.problem(f"Execute command killed by signal {-status}")
             elif status > 0:

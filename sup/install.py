@@ -151,24 +151,32 @@ class Installer:
             await data(discard)
             return
         self._report.detail(f"Receiving file {shown}")
+        complete = False
         try:
             arriving = _Arriving(GzipWriter(fd) if self._context.collection.compress else PlainWriter(fd))
-            try:
-                await data(arriving.write)
-                arriving.finish()
-                self._placement.claim(fd, recv)
-                if self._durability.barrier is None and self._durability.sync is not None:
-                    self._durability.sync(fd)
-            finally:
-                os.close(fd)
-        except GzipError as error:
-            self._report.problem(f"Error in uncompressing file {shown} ({error})")
-        except OSError as error:
-            self._report.problem(f"Error in storing data in {shown} ({why(error)})")
-        else:
+            await data(arriving.write)
+            complete = self._complete(fd, arriving, name, recv)
+        finally:
+            os.close(fd)
+            if not complete:
+                self._staging.discard(temp)
+        if complete:
             await self._stage(_Staged(name, recv, temp))
-            return
-        self._staging.discard(temp)
+
+    def _complete(self, fd: int, arriving: _Arriving, name: bytes, recv: Recv) -> bool:
+        """Whether all of a file's data could be stored; then it has its owner and mode."""
+        try:
+            arriving.finish()
+            self._placement.claim(fd, recv)
+            if self._durability.barrier is None and self._durability.sync is not None:
+                self._durability.sync(fd)
+        except GzipError as error:
+            self._report.problem(f"Error in uncompressing file {printable(name)} ({error})")
+        except OSError as error:
+            self._report.problem(f"Error in storing data in {printable(name)} ({why(error)})")
+        else:
+            return True
+        return False
 
     async def _stage(self, staged: _Staged) -> None:
         if self._durability.barrier is None:
