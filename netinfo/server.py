@@ -87,7 +87,7 @@ class DomainServer:
         self.parent = ParentFinder(reactor, network, self.domain, settings.own_address, port)
         self.followers: Master | Clone
         if self.domain.clone:
-            self.followers = Clone(reactor, network, self.domain, port, own, self.keeper)
+            self.followers = Clone(reactor, network, self.domain, port, self.keeper)
         else:
             self.followers = Master(reactor, network, self.domain, port)
         self.service = DomainService(

@@ -23,15 +23,13 @@ from netinfo.limits import ReplySizeError
 from netinfo.procedures import NotServedError, transfer_view
 from netinfo.store import StoreError
 from netinfo.superuser import OwnAddresses, SuperuserRule
-from wire.codec import codec
-from wire.formats.netinfo import NETINFO, STATUS, NiStatus, ReadallBody, Result
+from wire.formats.netinfo import NETINFO, NiStatus, ReadallBody, Result
 from wire.formats.rpc import AcceptStatus, Auth, AuthStatus
 from wire.transport.rpc_server import NO_REPLY, AcceptError, Encoded, IncomingCall, Reject, Streamed
 from wire.transport.tap import Address, Transport
 
 log = Logger()
 
-OK = codec(STATUS).build(NiStatus.NI_OK)
 OVER_UDP = frozenset({NETINFO.by_name["PING"].number, NETINFO.by_name["BIND"].number})
 VERIFICATIONS = 4
 """Passwords checked at the same time; more wait. DES crypt takes milliseconds of a processor."""
@@ -51,11 +49,11 @@ class Followers(Protocol):
     def changed(self, events: Sequence[Changed]) -> None:
         """These changes are durable; a master tells its clones."""
 
-    def check_master(self, asked_by: str) -> None:
-        """A clone compares with its master, because the host *asked_by* says so."""
+    def check_master(self, trusted: bool) -> None:
+        """A clone compares with its master; *trusted*: not just anybody wants it."""
 
-    def resync_clones(self, asked_by: str) -> None:
-        """A master has its clones compare, because the host *asked_by* says so."""
+    def resync_clones(self, trusted: bool) -> None:
+        """A master has its clones compare."""
 
 
 @attrs.define
@@ -104,16 +102,9 @@ class DomainService:
         except ReplySizeError as error:
             log.warn("{name} for {peer}: {error}", name=procedure.name, peer=call.peer, error=error)
             raise AcceptError(AcceptStatus.SYSTEM_ERR) from None
-        if procedure.mutates and self.domain.clone and not reply.startswith(OK):
-            self._misfit(call)
         if self.domain.outbox:
-            return self._settle(Encoded(reply), self.domain.take(), call.peer.host)
+            return self._settle(Encoded(reply), self.domain.take())
         return Encoded(reply)
-
-    def _misfit(self, call: IncomingCall) -> None:
-        """An update of the master that a clone cannot make: it is no longer the same (NETINFO 5.1)."""
-        if replication.is_update(self.domain, self._caller(call)):
-            self.followers.check_master(call.peer.host)
 
     def _caller(self, call: IncomingCall) -> Caller:
         """Who calls. Only for a change it is asked whether it is the superuser: that may be dear to find
@@ -168,14 +159,14 @@ class DomainService:
         finally:
             surroundings.sending -= 1
 
-    def _settle(self, result: Any, events: list[Event], asked_by: str) -> Any:
+    def _settle(self, result: Any, events: list[Event]) -> Any:
         """Answer only after changes are durable; then tell the followers."""
         changes = [event for event in events if isinstance(event, (Changed, Replaced))]
         for event in events:
             if isinstance(event, CheckMaster):
-                self.followers.check_master(asked_by)
+                self.followers.check_master(event.trusted)
             elif isinstance(event, ResyncClones):
-                self.followers.resync_clones(asked_by)
+                self.followers.resync_clones(event.trusted)
         if not changes:
             return result
         if self.keeper is None:

@@ -115,6 +115,16 @@ async def add_children(domain: Domain, directory: NiId, branches: Iterable[Branc
     return directory
 
 
+async def copy_tree(domain: Domain, directory: NiId, parent: NiId) -> NiId:
+    """Make a copy of a directory and everything below it under another; the copy's id. Numbers change.
+
+    The whole is read first, so that a directory can be copied into itself.
+    """
+    branch = await read_tree(domain, directory)
+    made = await domain.create(await domain.self_id(parent), branch.properties)
+    return await add_children(domain, made.child, branch.children)
+
+
 async def path_of(domain: Domain, directory: NiId) -> bytes:
     """The path that leads to a directory, by names; `dir: ID` for one without a name (NETINFO 6.5)."""
     steps: list[bytes] = []
