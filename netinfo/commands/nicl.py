@@ -1,0 +1,221 @@
+"""nicl: a domain's directories at a prompt, or one command at a time (NETINFO 6.5)."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from netinfo.client.domain import Domain
+from netinfo.client.errors import NetInfoError
+from netinfo.client.network import run
+from netinfo.commands.nicl_commands import BY_NAME, COMMANDS, Quit, Session
+from netinfo.commands.tool import (
+    CANNOT_CONNECT,
+    COMMON,
+    JSON,
+    USAGE,
+    Arguments,
+    Option,
+    ToolError,
+    UsageError,
+    describe,
+    exit_code,
+    open_domain,
+    opener,
+    parse,
+    run_tool,
+)
+from netinfo.rawformat import RawFormatError
+from wire.transport.errors import TransportError
+
+CREATE = Option(("-c",), "with -raw: make the database if it does not exist")
+READ_ONLY = Option(("-ro",), "refuse every change")
+RAW = Option(
+    ("-raw",), "DATASOURCE is a database file of ours, or a .nidb directory, opened without a server"
+)
+VERBOSE = Option(("-v",), "print more")
+QUIET = Option(("-q",), "no prompt")
+INTERACTIVE = Option(("-i",), "prompt even where stdin is no terminal")
+OPTIONS = (CREATE, READ_ONLY, RAW, VERBOSE, QUIET, INTERACTIVE, *COMMON, JSON)
+PROMPT_LIMIT = 1000
+"""Lines of history that are kept."""
+
+
+def _help() -> str:
+    lines = ["usage: nicl [OPTIONS] DATASOURCE [COMMAND [OPERAND...]]", "", "Options:", describe(OPTIONS), ""]
+    lines.append("Commands (a leading dash is allowed); without one they are read from stdin:")
+    rows = [(" ".join([", ".join(c.names), c.operands]).rstrip(), c.doc) for c in COMMANDS]
+    width = max(len(left) for left, _ in rows)
+    lines += [f"  {left:<{width}}  {doc}" for left, doc in rows]
+    lines += [
+        "",
+        "DATASOURCE is a path of domains (. .. / /name), HOST:PORT, TAG@HOST, or with -t HOST/TAG.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+async def run_words(session: Session, words: Sequence[str]) -> None:
+    """Run one command. Raises `UsageError`, `NetInfoError` and `Quit`."""
+    name, *operands = words
+    command = BY_NAME.get(name.removeprefix("-"))
+    if command is None:
+        raise UsageError(f"{name} is not a command; `nicl --help` lists them")
+    if len(operands) < command.least or (command.most is not None and len(operands) > command.most):
+        raise UsageError(f"{name} takes {command.operands or 'no operands'}")
+    if command.changes and session.read_only:
+        raise UsageError(f"{name} would change something, which -ro forbids")
+    await command.work(session, [os.fsencode(word) for word in operands])
+
+
+async def run_line(session: Session, line: str) -> None:
+    """Run the command on a line; empty lines and comments are none."""
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError as error:
+        raise UsageError(f"{line.strip()}: {error}") from None
+    if words:
+        await run_words(session, words)
+
+
+# --- the database without a server ------------------------------------------------------------------------
+
+
+def open_raw(path: Path, create: bool) -> tuple[Domain, bool, Callable[[], None]]:
+    """A database's domain, whether it can only be read, and what closes it. Raises `ToolError`."""
+    from netinfo import nidb
+    from netinfo.client.local import open_local
+    from netinfo.domain import Domain as Rules
+    from netinfo.store import Store, StoreError
+
+    if path.is_dir():
+        try:
+            imported = nidb.read(path)
+        except nidb.NidbError as error:
+            raise ToolError(str(error), CANNOT_CONNECT) from None
+        for note in imported.notes:
+            sys.stderr.write(f"nicl: {note}\n")
+        rules = Rules(path.name.removesuffix(".nidb").encode(), imported.tree)
+        return open_local(rules, str(path), lambda changes: None), True, lambda: None
+    if not path.exists() and not create:
+        raise ToolError(f"{path} does not exist; -c makes it", CANNOT_CONNECT)
+    try:
+        store = Store(path)
+        rules = Rules(path.stem.encode(), store.load())
+    except StoreError as error:
+        raise ToolError(str(error), CANNOT_CONNECT) from None
+    local = open_local(rules, str(path), lambda changes: store.save(change.commit for change in changes))
+    return local, False, store.close
+
+
+# --- the shell --------------------------------------------------------------------------------------------
+
+
+def complete_words(session: Session, line: str, word: str) -> list[str]:
+    """What a word that has been begun could become: a command, or a child of the directory it names."""
+    before = line[: len(line) - len(word)] if word else line
+    if not before.strip():
+        return [name + " " for name in BY_NAME if name.startswith(word)]
+    parent, slash, begun = word.rpartition("/")
+    try:
+        here = run(session.directory(os.fsencode(parent + slash) or b"."))
+        entries = run(session.domain.list(here, b"name"))
+    except (NetInfoError, TransportError):
+        return []
+    names = (os.fsdecode(entry.names[0]) for entry in entries if entry.names)
+    return [parent + slash + name for name in names if name.startswith(begun)]
+
+
+def prompted_lines(session: Session, prompt: bool) -> Iterator[str]:
+    """Lines of stdin; at a prompt with history and completion."""
+    if not prompt:
+        yield from sys.stdin
+        return
+    readline: Any = None
+    with suppress(ImportError):
+        import readline
+    history = Path("~/.nicl_history").expanduser()
+    if readline is not None:
+        _prepare(readline, session, history)
+    try:
+        while True:
+            yield input(f"{os.fsdecode(session.cwd)} > ")
+    except EOFError:
+        sys.stdout.write("\n")
+    finally:
+        if readline is not None:
+            with suppress(OSError):  # a home that cannot be written to keeps no history
+                readline.set_history_length(PROMPT_LIMIT)
+                readline.write_history_file(history)
+                history.chmod(0o600)  # it may hold passwords
+
+
+def _prepare(lines: Any, session: Session, history: Path) -> None:
+    with suppress(OSError):  # the first time there is none
+        lines.read_history_file(history)
+    lines.set_completer_delims(" \t")
+    lines.parse_and_bind("tab: complete")
+
+    def complete(word: str, state: int) -> str | None:
+        found = complete_words(session, lines.get_line_buffer()[: lines.get_endidx()], word)
+        return found[state] if state < len(found) else None
+
+    lines.set_completer(complete)
+
+
+async def nicl(argv: list[str]) -> int:
+    """Run one command, or those of stdin."""
+    arguments = parse(argv, OPTIONS)
+    if not arguments.operands:
+        raise UsageError("a data source is needed")
+    where, *words = arguments.operands
+    read_only = arguments.has(READ_ONLY)
+    if arguments.has(RAW):
+        domain, frozen, close = open_raw(Path(where), arguments.has(CREATE))
+        session = Session(domain, None, read_only=read_only or frozen)
+    else:
+        domain = await open_domain(arguments, where)
+        close = domain.close
+        session = Session(domain, opener(arguments), read_only=read_only)
+    session.verbose, session.as_json = arguments.has(VERBOSE), arguments.has(JSON)
+    session.run_line = lambda line: run_line(session, line)
+    try:
+        if words:
+            await run_words(session, words)
+            return 0
+        return await _shell(session, arguments)
+    except Quit:
+        return 0
+    except RawFormatError as error:
+        raise ToolError(f"input: {error}", USAGE) from None
+    except OSError as error:
+        raise ToolError(str(error), USAGE) from None
+    finally:
+        close()
+
+
+async def _shell(session: Session, arguments: Arguments) -> int:
+    """Run line after line; at a prompt errors are told and the session goes on, otherwise the last one
+    counts."""
+    prompt = arguments.has(INTERACTIVE) or (sys.stdin.isatty() and not arguments.has(QUIET))
+    code = 0
+    for line in prompted_lines(session, prompt):
+        try:
+            await run_line(session, line)
+        except (UsageError, RawFormatError, OSError) as error:
+            sys.stderr.write(f"nicl: {error}\n")
+            code = USAGE
+        except NetInfoError as error:
+            sys.stderr.write(f"nicl: {error}\n")
+            code = exit_code(error)
+        sys.stdout.flush()
+    return 0 if prompt else code
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run_tool("nicl", _help(), nicl, argv)

@@ -1,0 +1,411 @@
+"""nicl's commands: what each takes and does, in a session with a current directory (NETINFO 6.5)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from netinfo.addresses import to_text
+from netinfo.client import editing
+from netinfo.client.domain import NAME, Domain
+from netinfo.client.errors import NetInfoError
+from netinfo.client.opening import Opener
+from netinfo.client.paths import parse_path
+from netinfo.commands.tool import UsageError, json_properties, out, out_json, text
+from netinfo.rawformat import load
+from wire.formats.netinfo import NiId, NiStatus, Property
+
+NEWEST = 0xFFFFFFFF
+HISTORY = 20
+"""Changes that `history` shows unless told otherwise."""
+
+
+class Quit(Exception):
+    """The session ends."""
+
+
+@attrs.define
+class Session:
+    """An open domain, where one is in it, and how to answer."""
+
+    domain: Domain
+    opener: Opener | None
+    """None for a database without a server."""
+    cwd: bytes = b"/"
+    read_only: bool = False
+    verbose: bool = False
+    as_json: bool = False
+    run_line: Callable[[str], Awaitable[None]] | None = None
+    """Runs a command line, for `source`."""
+
+    def resolve(self, path: bytes) -> bytes:
+        """An absolute path, from one that may start at the current directory."""
+        whole = path if path.startswith(b"/") else self.cwd.rstrip(b"/") + b"/" + path
+        steps: list[bytes] = []
+        for step in parse_path(whole).steps:
+            if step.key == NAME and step.value in (b"", b"."):
+                continue
+            if step.key == NAME and step.value == b"..":
+                steps = steps[:-1]
+            else:
+                steps.append(bytes(step))
+        return b"/" + b"/".join(steps)
+
+    async def directory(self, path: bytes) -> NiId:
+        """The directory at a path, or of a number."""
+        if path.isdigit():
+            return await self.domain.self_id(NiId(int(path) & 0xFFFFFFFF, 0))
+        return await self.domain.find(self.resolve(path))
+
+
+Words = Sequence[bytes]
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+async def read(session: Session, words: Words) -> None:
+    path, *keys = words or (b".",)
+    here, properties = await session.domain.read_with_id(await session.directory(path))
+    shown = [prop for prop in properties if not keys or prop.name in keys]
+    missing = [key for key in keys if key not in {prop.name for prop in properties}]
+    if missing:
+        raise NetInfoError(NiStatus.NI_NOPROP, text(missing[0]))
+    if session.as_json:
+        out_json({"id": here.object, "instance": here.instance, "properties": json_properties(shown)})
+        return
+    indent = b"    " if session.verbose else b""
+    if session.verbose:
+        children = await session.domain.children(here)
+        out(b"Record: %d" % here.object)
+        out(b"Serial: %d" % here.instance)
+        out(b"Parent: %d" % await session.domain.parent(here))
+        out(b"Children: %d" % len(children))
+    for title, group in (
+        (b"Attributes:", [prop for prop in shown if not prop.name.startswith(b"_")]),
+        (b"Meta-attributes:", [prop for prop in shown if prop.name.startswith(b"_")]),
+    ):
+        if session.verbose:
+            out(title)
+            show(group, indent)
+    if not session.verbose:
+        show(shown, indent)
+
+
+def show(properties: Sequence[Property], indent: bytes = b"") -> None:
+    for prop in properties:
+        out(indent + prop.name + b":" + b"".join(b" " + value for value in prop.values))
+
+
+async def list_children(session: Session, words: Words) -> None:
+    path, key = (*words, *(b".", NAME)[len(words) :])
+    entries = await session.domain.list(await session.directory(path), key)
+    if session.as_json:
+        out_json([{"id": entry.id, text(key): list(map(text, entry.names or ()))} for entry in entries])
+        return
+    for entry in entries:
+        out((b"%-10d" % entry.id + b" ".join(entry.names or ())).rstrip())
+
+
+async def search(session: Session, words: Words) -> None:
+    path, least, most, key, *values = words
+    if not (least.isdigit() and most.isdigit()):
+        raise UsageError("search takes DIRECTORY, the least and the greatest depth, KEY and values")
+    start = await session.directory(path)
+    bounds = int(least), int(most)
+    found: list[dict[str, object]] = []
+
+    async def visit(here: NiId, where: bytes, depth: int) -> None:
+        properties = await session.domain.read(here)
+        hits = [p for p in properties if p.name == key and (not values or any(v in values for v in p.values))]
+        if bounds[0] <= depth and hits:
+            if session.as_json:
+                found.append({"id": here.object, "path": text(where), "properties": json_properties(hits)})
+            else:
+                out(b"%-10d%s" % (here.object, where))
+        if depth < bounds[1]:
+            for number in await session.domain.children(here):
+                child = NiId(number, 0)
+                await visit(child, await editing.path_of(session.domain, child), depth + 1)
+
+    await visit(start, await editing.path_of(session.domain, start), 0)
+    if session.as_json:
+        out_json(found)
+
+
+async def path_of(session: Session, words: Words) -> None:
+    out(await editing.path_of(session.domain, await session.directory(words[0] if words else b".")))
+
+
+async def history(session: Session, words: Words) -> None:
+    """The latest changes, newest first, which Apple's servers remember (NETINFO 2.3)."""
+    count = int(words[0]) if words and words[0].isdigit() else HISTORY
+    try:
+        newest = await session.domain.self_id(NiId(NEWEST, NEWEST))
+    except NetInfoError as error:
+        if error.status not in (NiStatus.NI_BADID, NiStatus.NI_NODIR):
+            raise
+        raise NetInfoError(error.status, "this server keeps no versions (Apple's generation does)") from None
+    for version in range(newest.instance, max(newest.instance - count, -1), -1):
+        try:
+            found = await session.domain.self_id(NiId(NEWEST, version))
+        except NetInfoError:
+            continue  # a later change of the same directory has taken its place
+        out(b"%-10d%-10d%s" % (version, found.object, await editing.path_of(session.domain, found)))
+
+
+async def statistics(session: Session, words: Words) -> None:
+    properties = await session.domain.statistics()
+    if session.as_json:
+        out_json({text(prop.name): list(map(text, prop.values)) for prop in properties})
+    else:
+        show(properties)
+
+
+async def domainname(session: Session, words: Words) -> None:
+    if session.opener is None:
+        raise NetInfoError(NiStatus.NI_INVALIDDOMAIN, "a database without a server has no name")
+    out(await session.opener.name_of(session.domain))
+
+
+async def rparent(session: Session, words: Words) -> None:
+    try:
+        binding = await session.domain.rparent()
+    except NetInfoError as error:
+        if error.status != NiStatus.NI_NETROOT:
+            raise
+        out(b"root domain: no parent")
+        return
+    address = to_text(binding.address)
+    with suppress(OSError):  # without a name the number will do
+        address = socket.gethostbyaddr(address)[0]
+    out(address.encode() + b"/" + binding.tag)
+
+
+async def resync(session: Session, words: Words) -> None:
+    await session.domain.resync()
+
+
+async def flush(session: Session, words: Words) -> None:
+    """Nothing is kept on this side, so there is nothing to forget."""
+
+
+# --- changing ---------------------------------------------------------------------------------------------
+
+
+async def create(session: Session, words: Words) -> None:
+    path, *rest = words
+    here = await editing.make_path(session.domain, session.resolve(path))
+    if rest:
+        await editing.set_property(session.domain, here, rest[0], rest[1:])
+
+
+async def append(session: Session, words: Words) -> None:
+    path, key, *values = words
+    await extend(session, path, key, lambda old: (*old, *values))
+
+
+async def merge(session: Session, words: Words) -> None:
+    path, key, *values = words
+    await extend(session, path, key, lambda old: tuple(dict.fromkeys((*old, *values))))
+
+
+async def insert(session: Session, words: Words) -> None:
+    path, key, value, where = words
+    if not where.isdigit():
+        raise UsageError(f"an index is a number from 0, not {text(where)!r}")
+    index = int(where)
+    await extend(session, path, key, lambda old: (*old[:index], value, *old[index:]))
+
+
+async def extend(
+    session: Session, path: bytes, key: bytes, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+) -> None:
+    here = await session.directory(path)
+    index = await editing.index_of(session.domain, here, key)
+    if index is None:
+        await session.domain.createprop(here, Property(key, change(())))
+        return
+    old = await session.domain.readprop(here, index)
+    if (new := change(old)) != old:
+        await session.domain.writeprop(here, index, new)
+
+
+async def rename(session: Session, words: Words) -> None:
+    path, old, new = words
+    here = await session.directory(path)
+    index = await editing.index_of(session.domain, here, old)
+    if index is None:
+        raise NetInfoError(NiStatus.NI_NOPROP, text(old))
+    await session.domain.renameprop(here, index, new)
+
+
+async def delete(session: Session, words: Words) -> None:
+    """A directory with all below it; with a key a property; with values too, these alone."""
+    path, *rest = words
+    here = await session.directory(path)
+    if not rest:
+        parent = await editing.parent_of(session.domain, here)
+        await editing.remove_tree(session.domain, parent, here.object)
+        return
+    key, *values = rest
+    index = await editing.index_of(session.domain, here, key)
+    if index is None:
+        raise NetInfoError(NiStatus.NI_NOPROP, text(key))
+    if not values:
+        await editing.remove_properties(session.domain, here, key)
+        return
+    old = await session.domain.readprop(here, index)
+    if missing := [value for value in values if value not in old]:
+        raise NetInfoError(NiStatus.NI_NONAME, text(missing[0]))
+    await session.domain.writeprop(here, index, [value for value in old if value not in values])
+
+
+async def copy(session: Session, words: Words) -> None:
+    source, parent = words
+    here = await session.directory(source)
+    await editing.copy_tree(session.domain, here, await session.directory(parent))
+
+
+async def move(session: Session, words: Words) -> None:
+    """A copy under the new parent, then the original goes; numbers change. Never into itself."""
+    source, parent = words
+    here, target = await session.directory(source), await session.directory(parent)
+    above = target
+    while above.object:
+        if above.object == here.object:
+            raise UsageError(f"{text(source)} cannot be moved below itself")
+        above = NiId(await session.domain.parent(above), 0)
+    await editing.copy_tree(session.domain, here, target)
+    old_parent = await editing.parent_of(session.domain, here)
+    await editing.remove_tree(session.domain, old_parent, here.object)
+
+
+def file_or_stdin(files: Words) -> bytes:
+    """The content of the file named, or of stdin."""
+    return Path(os.fsdecode(files[0])).read_bytes() if files else sys.stdin.buffer.read()
+
+
+async def load_file(session: Session, words: Words) -> None:
+    """Raw text, as `niload -r` takes it, into a directory; from a file, or stdin."""
+    path, *files = words
+    branch = load(file_or_stdin(files))
+    await editing.load_tree(
+        session.domain, await editing.make_path(session.domain, session.resolve(path)), branch
+    )
+
+
+# --- the session ------------------------------------------------------------------------------------------
+
+
+async def cd(session: Session, words: Words) -> None:
+    path = words[0] if words else b"/"
+    if path.isdigit():
+        session.cwd = await editing.path_of(session.domain, await session.directory(path))
+        return
+    await session.directory(path)
+    session.cwd = session.resolve(path)
+
+
+async def pwd(session: Session, words: Words) -> None:
+    out(session.cwd)
+
+
+async def echo(session: Session, words: Words) -> None:
+    out(b" ".join(words))
+
+
+async def auth(session: Session, words: Words) -> None:
+    """Call as a user from now on; asks for the password if it is not given."""
+    import getpass
+
+    user = words[0] if words else b"root"
+    password = words[1] if len(words) > 1 else os.fsencode(getpass.getpass(f"Password for {text(user)}: "))
+    await session.domain.authenticate(user, password)
+
+
+async def source(session: Session, words: Words) -> None:
+    assert session.run_line is not None
+    for line in file_or_stdin(words).splitlines():
+        await session.run_line(os.fsdecode(line))
+
+
+async def quit_session(session: Session, words: Words) -> None:
+    raise Quit
+
+
+@attrs.frozen
+class Command:
+    """One command: its names, the operands it takes and how many, whether it changes anything."""
+
+    names: tuple[str, ...]
+    operands: str
+    work: Callable[[Session, Words], Awaitable[None]]
+    least: int
+    most: int | None
+    doc: str
+    changes: bool = False
+
+
+def _command(
+    names: str,
+    operands: str,
+    work: Callable[[Session, Words], Awaitable[None]],
+    counts: tuple[int, int | None],
+    doc: str,
+) -> Command:
+    return Command(tuple(names.split()), operands, work, *counts, doc)
+
+
+def _change(
+    names: str,
+    operands: str,
+    work: Callable[[Session, Words], Awaitable[None]],
+    counts: tuple[int, int | None],
+    doc: str,
+) -> Command:
+    return Command(tuple(names.split()), operands, work, *counts, doc, changes=True)
+
+
+COMMANDS = (
+    _command("read cat", "[PATH [KEY...]]", read, (0, None), "print properties"),
+    _command("list ls", "[PATH [KEY]]", list_children, (0, 2), "print the children"),
+    _command(
+        "search",
+        "PATH MIN MAX KEY [VALUE...]",
+        search,
+        (4, None),
+        "find directories, MIN to MAX levels below",
+    ),
+    _command("path", "[PATH|ID]", path_of, (0, 1), "print the path of a directory"),
+    _command("history hist", "[COUNT]", history, (0, 1), "print the latest changes (Apple's servers)"),
+    _command("statistics stats", "", statistics, (0, 0), "print the server's figures"),
+    _command("domainname", "", domainname, (0, 0), "print the domain's path from the root domain"),
+    _command("rparent", "", rparent, (0, 0), "print a server of the parent domain"),
+    _change("create mk", "PATH [KEY [VALUE...]]", create, (1, None), "make a directory, or a property of it"),
+    _change("append", "PATH KEY VALUE...", append, (3, None), "append values"),
+    _change("merge", "PATH KEY VALUE...", merge, (3, None), "append the values that are not there yet"),
+    _change("insert", "PATH KEY VALUE INDEX", insert, (4, 4), "insert a value"),
+    _change("rename", "PATH OLD NEW", rename, (3, 3), "rename a property"),
+    _change(
+        "delete rm", "PATH [KEY [VALUE...]]", delete, (1, None), "destroy a directory, a property, or values"
+    ),
+    _change("copy cp", "PATH PARENT", copy, (2, 2), "copy a directory and all below it under another"),
+    _change("move mv", "PATH PARENT", move, (2, 2), "move a directory and all below it under another"),
+    _change("load", "PATH [FILE]", load_file, (1, 2), "replace a directory by raw text"),
+    _change("resync", "", resync, (0, 0), "have the clones compare with the master"),
+    _command("flush", "", flush, (0, 0), "forget what is remembered (nothing is)"),
+    _command("echo", "[WORD...]", echo, (0, None), "print words"),
+    _command("source", "FILE", source, (1, 1), "run the commands in a file"),
+    _command("cd", "[PATH|ID]", cd, (0, 1), "change the current directory"),
+    _command("pwd", "", pwd, (0, 0), "print the current directory"),
+    _command("auth su", "[USER [PASSWORD]]", auth, (0, 2), "call as a user"),
+    _command("quit exit q", "", quit_session, (0, 0), "end the session"),
+)
+BY_NAME = {name: command for command in COMMANDS for name in command.names}
