@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import attrs
 
 from netinfo import procedures
-from netinfo.access import Access, Caller
+from netinfo.access import Access, Caller, UnverifiedError
 from netinfo.events import Changed, Event, Replaced
 from netinfo.generation import NEXT, Generation
 from netinfo.limits import Limits, ReplySizeError
@@ -110,11 +110,14 @@ class Domain:
         Raises `UnverifiedError` (compute the verdict, call again), `NotServedError` (a BIND that this domain
         does not serve) and `ReplySizeError`.
         """
-        self.calls[number] += 1
         start = time.perf_counter()
         try:
             return procedures.TABLE[number](self, argument, caller)
+        except UnverifiedError:
+            self.calls[number] -= 1  # it will be made again
+            raise
         finally:
+            self.calls[number] += 1
             self.microseconds[number] += (time.perf_counter() - start) * 1e6
 
     def reply(self, number: int, argument: Any, caller: Caller) -> bytes:

@@ -72,7 +72,7 @@ def _server(domain: Domain) -> tuple[Property, ...]:
             access.counts.writes_good,
             access.counts.writes_bad,
         ),
-        prop("readall_proxies", -1, "loose"),
+        prop("readall_proxies", 0, "strict"),
         prop(
             "cleanup_wait",
             -1 if cleanup is None else int(cleanup // 60),
