@@ -56,6 +56,10 @@ def test_every_module_says_what_it_is() -> None:
     assert not silent
 
 
+def test_every_package_publishes_its_types() -> None:
+    assert [package for package in PACKAGES if not (ROOT / package / "py.typed").exists()] == []
+
+
 def test_every_command_of_pyproject_starts() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     code = (
