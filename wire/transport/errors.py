@@ -1,0 +1,67 @@
+"""What can go wrong between two programs, each as an exception whose text is one sentence for a person.
+
+Everything that `wire.transport` raises on purpose derives from `TransportError`; damaged bytes are the formats'
+`wire.formats.errors.FormatError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+
+class TransportError(Exception):
+    """The other side could not be reached, was lost, or did not keep to the protocol."""
+
+
+class ListenError(TransportError):
+    """A port could not be opened; `errno` is the system's number."""
+
+    def __init__(self, transport: str, host: str, port: int, error: OSError) -> None:
+        self.errno = error.errno
+        where = f"{transport.upper()} port {port} on {host}"
+        if error.errno == errno.EADDRINUSE:
+            text = f"{where} is already in use by another program."
+        elif error.errno == errno.EACCES:
+            text = f"{where} is reserved: only a privileged program may listen there."
+        elif error.errno == errno.EADDRNOTAVAIL:
+            text = f"{where} cannot be opened: this machine has no such address."
+        else:
+            text = f"{where} cannot be opened: {os.strerror(error.errno) if error.errno else error}."
+        super().__init__(text)
+
+
+class ConnectError(TransportError):
+    """No connection to the other side came about."""
+
+
+class ConnectionClosed(TransportError):
+    """The other side closed the connection, or the network lost it, while something was still expected."""
+
+
+class IdleTimeout(TransportError):
+    """The other side sent nothing for too long; `seconds` says how long was waited."""
+
+    def __init__(self, seconds: float, what: str = "The other side") -> None:
+        self.seconds = seconds
+        super().__init__(f"{what} sent nothing for {seconds:g} seconds.")
+
+
+class RecordError(TransportError):
+    """A TCP stream whose record marks cannot be followed any further (RFC 5531 section 11)."""
+
+
+class RpcError(TransportError):
+    """A remote procedure call that brought no result."""
+
+
+class RpcTimeout(RpcError):
+    """No reply arrived in time."""
+
+
+class RpcConnectionLost(RpcError, ConnectionClosed):
+    """The connection ended before the reply arrived; the call may or may not have been executed."""
+
+
+class RpcProtocolError(RpcError):
+    """A reply that is no reply: damaged, too long, or with results that the procedure cannot have."""

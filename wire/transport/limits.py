@@ -1,0 +1,57 @@
+"""What a transport allows a peer to cost. Each limit has a default that real programs never meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+
+def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if value <= 0:
+        raise ValueError(f"{attribute.name} must be more than 0, not {value}")
+
+
+def _limit(default: float) -> Any:
+    return attrs.field(default=default, validator=_positive)
+
+
+@attrs.frozen(kw_only=True)
+class RpcLimits:
+    """Limits of ONC RPC servers and clients; sizes in bytes, times in seconds (NETINFO 8)."""
+
+    tcp_call: int = _limit(1024 * 1024)
+    """A call accepted over TCP; a longer one closes the connection."""
+    tcp_reply: int = _limit(64 * 1024 * 1024)
+    """A reply that a client accepts over TCP."""
+    udp_call: int = _limit(65_507)
+    """A call accepted over UDP; the most that a datagram holds."""
+    udp_reply: int = _limit(8_800)
+    """A reply sent over UDP; SYSTEM_ERR beyond, as in the originals (NETINFO 1.1)."""
+    connections: int = _limit(1024)
+    """TCP connections at once; for one more, the least recently used idle one is closed."""
+    connections_per_address: int = _limit(256)
+    """The same for the connections of one client address."""
+    idle: float = _limit(300.0)
+    """A connection without a call for so long is closed."""
+    half_record: float = _limit(35.0)
+    """A connection whose record is not complete so long after it began is closed (NETINFO 11)."""
+    waiting_datagrams: int = _limit(256)
+    """Calls over UDP that wait for their answer at once; further ones are dropped, and come again."""
+
+
+@attrs.frozen(kw_only=True)
+class SupLimits:
+    """Limits of SUP streams; times in seconds."""
+
+    connections: int = _limit(256)
+    """Connections at once, above which a server accepts no further ones. How many may be served (`-C`) is the
+    session's affair: it answers "busy"."""
+    probe: float = _limit(30.0)
+    """The client's first four bytes (SUP 9.3)."""
+    until_refuse: float = _limit(120.0)
+    """Silence before the client's REFUSE; the stream's first `idle_timeout`."""
+    afterwards: float = _limit(1800.0)
+    """Silence after it: real clients say nothing while they delete, unpack and execute."""
+    drain: float = _limit(2.0)
+    """How long `finish` waits for the other side to close (SUP 12.1)."""

@@ -1,0 +1,92 @@
+"""Record marking: how RPC messages are told apart on a TCP stream (RFC 5531 section 11).
+
+A record is sent as fragments, each after a word with its length and, in the top bit, whether it is the last. The reader
+reassembles them without sockets: bytes in, records out. A length that a peer merely announces allocates nothing.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from wire.formats.rpc import LAST_FRAGMENT
+from wire.transport.errors import RecordError
+
+MARK = Struct(">I")
+
+
+def mark(length: int, last: bool = True) -> bytes:
+    """The word before a fragment of *length* bytes."""
+    return MARK.pack(length | LAST_FRAGMENT if last else length)
+
+
+class RecordReader:
+    """Bytes of a stream in, whole records out. `next` raises RecordError where the stream ends making sense."""
+
+    __slots__ = ("_at", "_data", "_inside", "_last", "_left", "_limit", "_record")
+
+    def __init__(self, limit: int) -> None:
+        """limit: the longest record accepted, in bytes."""
+        self._limit = limit
+        self._data = b""
+        self._at = 0
+        self._inside = (
+            False  # between a record's first fragment mark and its last byte, unless it came in one piece
+        )
+        self._left = 0  # bytes of the present fragment that are still to come
+        self._last = False
+        self._record = bytearray()
+
+    @property
+    def partial(self) -> bool:
+        """Whether a record has begun and is not complete."""
+        return self._inside or self._at < len(self._data)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held."""
+        return len(self._data) - self._at + len(self._record)
+
+    def feed(self, data: bytes) -> None:
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+
+    def next(self) -> bytes | None:
+        """The next record, or None if it has not arrived as a whole.
+
+        Raises RecordError if it is longer than the limit, or empty.
+        """
+        data, at = self._data, self._at
+        if not self._inside and len(data) >= at + 4:  # nearly always: one fragment, all there
+            (word,) = MARK.unpack_from(data, at)
+            length = word & ~LAST_FRAGMENT
+            end = at + 4 + length
+            if word & LAST_FRAGMENT and 0 < length <= self._limit and end <= len(data):
+                self._at = end
+                return data[at + 4 : end]
+        return self._reassemble()
+
+    def _reassemble(self) -> bytes | None:
+        data = self._data
+        while True:
+            if not self._left:
+                if len(data) < self._at + 4:
+                    return None
+                (word,) = MARK.unpack_from(data, self._at)
+                self._at += 4
+                self._left, self._last = word & ~LAST_FRAGMENT, bool(word & LAST_FRAGMENT)
+                self._inside = True
+                if len(self._record) + self._left > self._limit:
+                    raise RecordError(f"A record is longer than the {self._limit} bytes allowed.")
+            piece = data[self._at : self._at + self._left]
+            self._at += len(piece)
+            self._left -= len(piece)
+            self._record += piece
+            if self._left:
+                return None
+            if self._last:
+                if not self._record:
+                    raise RecordError("A record is empty, which is how a caller ends its connection.")
+                record = bytes(self._record)
+                self._record = bytearray()
+                self._inside = False
+                return record
