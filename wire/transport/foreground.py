@@ -1,0 +1,206 @@
+"""Running a server as a program: in the foreground, its log on stderr, until a signal ends it.
+
+Started as root it becomes an ordinary account before it reads anything that a peer sent; on Linux it keeps
+the one capability of opening reserved ports, which new domains and updates of clones need later.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
+from zope.interface import implementer
+
+from wire.transport.endpoint import install_reactor
+from wire.transport.errors import TransportError
+
+DEFAULT_ACCOUNTS = ("anon", "nobody")
+"""The accounts a server started as root becomes unless told otherwise; the first that exists."""
+
+Stop = Callable[[], Awaitable[None]]
+Start = Callable[[Any], Awaitable[Stop]]
+"""start(reactor) opens everything and gives what closes it. Raises `ProgramError` or `TransportError`."""
+
+
+class ProgramError(Exception):
+    """A server that cannot run; the sentence says what to do."""
+
+
+def run_server(
+    start: Start,
+    *,
+    account: str = "",
+    writable: Sequence[Path] = (),
+    debug: bool = False,
+) -> int:
+    """Run a server until SIGINT or SIGTERM; its exit code: 0, or 1 after a sentence on stderr.
+
+    account: whom a server started as root becomes; "" for the first of `DEFAULT_ACCOUNTS`.
+    writable: directories that then belong to that account.
+    """
+    log_to_stderr(debug)
+    try:
+        if os.geteuid() == 0:
+            become(account, writable)
+        elif account and account != pwd.getpwuid(os.geteuid()).pw_name:
+            raise ProgramError(f"Only root can become {account}: leave --user out, or start as root.")
+    except ProgramError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    install_reactor()
+    from twisted.internet import reactor
+
+    return _Run(reactor, start).code()
+
+
+class _Run:
+    """One life of a server: start, wait for a signal, stop."""
+
+    def __init__(self, reactor: Any, start: Start) -> None:
+        self._reactor = reactor
+        self._start = start
+        self._stop: Stop | None = None
+        self._ended = False
+        self._code = 0
+
+    def code(self) -> int:
+        self._reactor.callWhenRunning(self._begin)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._end)
+        self._reactor.run()
+        return self._code
+
+    def _begin(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self._quit))
+        starting = Deferred.fromCoroutine(self._started())
+        starting.addErrback(self._failed)
+
+    async def _started(self) -> None:
+        self._stop = await self._start(self._reactor)
+
+    def _failed(self, failure: Any) -> None:
+        self._code = 1
+        if failure.check(ProgramError, TransportError):
+            sys.stderr.write(f"{failure.getErrorMessage()}\n")
+        else:
+            failure.printTraceback(sys.stderr)
+        self._quit()
+
+    def _quit(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._reactor.stop()
+
+    def _end(self) -> Deferred[None] | None:
+        stop, self._stop = self._stop, None
+        if stop is None:
+            return None
+
+        async def close() -> None:
+            await stop()
+
+        return Deferred.fromCoroutine(close())
+
+
+# --- the account ------------------------------------------------------------------------------------------
+
+
+def account_named(name: str) -> pwd.struct_passwd:
+    """The account, or with "" the first of `DEFAULT_ACCOUNTS` that exists. Raises ProgramError."""
+    for candidate in (name,) if name else DEFAULT_ACCOUNTS:
+        try:
+            return pwd.getpwnam(candidate)
+        except KeyError:
+            continue
+    raise ProgramError(f"There is no account {name or ' or '.join(DEFAULT_ACCOUNTS)} on this machine.")
+
+
+def become(name: str, writable: Sequence[Path] = ()) -> None:
+    """As root: give *writable* to an account, and be that account from now on, for good.
+
+    Only on Linux reserved ports can still be opened afterwards. Raises ProgramError.
+    """
+    account = account_named(name)
+    if account.pw_uid == 0:
+        return
+    for directory in writable:
+        _give(directory, account)
+    keeps_ports = sys.platform.startswith("linux") and _keep_capabilities()
+    os.initgroups(account.pw_name, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+    if keeps_ports:
+        _only_reserved_ports()
+    for directory in writable:
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            raise ProgramError(
+                f"{directory} cannot be reached by account {account.pw_name}: choose another directory, or --user."
+            )
+
+
+def _give(directory: Path, account: pwd.struct_passwd) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    except OSError as error:
+        raise ProgramError(f"{directory} cannot be given to {account.pw_name}: {error.strerror}.") from error
+
+
+def _keep_capabilities() -> bool:
+    """Let the next change of user leave the capabilities alone. False where that is not possible."""
+    try:
+        import pyprctl
+    except (ImportError, OSError):
+        return False
+    pyprctl.set_keepcaps(True)
+    return True
+
+
+def _only_reserved_ports() -> None:
+    """Drop every capability but that of opening ports below 1024."""
+    import pyprctl
+
+    ports = {pyprctl.Cap.NET_BIND_SERVICE}
+    pyprctl.CapState(effective=ports, permitted=ports, inheritable=set()).set_current()
+    pyprctl.set_keepcaps(False)
+
+
+# --- the log ----------------------------------------------------------------------------------------------
+
+
+@implementer(ILogObserver)
+class Lines:
+    """Writes log events as ``14:02:11 text``; failures with their trace. The libraries' own chatter is left
+    out."""
+
+    def __init__(self, out: TextIO, debug: bool = False) -> None:
+        self._out = out
+        self._least = LogLevel.debug if debug else LogLevel.info
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level", LogLevel.info)
+        chatter = str(event.get("log_namespace", "-")).startswith(("twisted", "log_legacy", "-"))
+        if level < (LogLevel.warn if chatter else self._least):
+            return
+        text = formatEvent(event)
+        if "log_failure" in event:
+            text = f"{text}\n{event['log_failure'].getTraceback()}"
+        mark = "" if level in (LogLevel.info, LogLevel.debug) else f"{level.name}: "
+        with suppress(OSError, ValueError):  # nobody may be reading the log; serving goes on
+            self._out.write(f"{time.strftime('%H:%M:%S')} {mark}{text}\n")
+            self._out.flush()
+
+
+def log_to_stderr(debug: bool = False) -> None:
+    """Send Twisted's log to stderr, a line an event."""
+    globalLogBeginner.beginLoggingTo([Lines(sys.stderr, debug)], redirectStandardIO=False, discardBuffer=True)
