@@ -80,19 +80,18 @@ class Host:
 
     # --- starting and stopping --------------------------------------------------------------------------------
 
-    async def start_portmapper(self) -> Address:
+    async def start_portmapper(self, port: int | None = None) -> Address:
         """Be this host's portmapper. Raises ListenError."""
-        listening = await self._portmapper_rpc.listen(
-            self.reactor, self.settings.listen, self.ports.portmapper
-        )
+        number = self.ports.portmapper if port is None else port
+        listening = await self._portmapper_rpc.listen(self.reactor, self.settings.listen, number)
         self.portmapper_address = listening.address
         register_itself(self.table, listening.address.port)
         return listening.address
 
-    async def start_binder(self) -> Address:
-        """Be this host's binder, and tell the portmapper in this process if there is one. Raises
-        ListenError."""
-        listening = await self._binder_rpc.listen(self.reactor, self.settings.listen, self.ports.binder)
+    async def start_binder(self, port: int | None = None) -> Address:
+        """Be this host's binder, and tell the portmapper in this process. Raises ListenError."""
+        number = self.ports.binder if port is None else port
+        listening = await self._binder_rpc.listen(self.reactor, self.settings.listen, number)
         self.binder_address = listening.address
         for mapping in self._binder_mappings():
             self.table.set(mapping)
@@ -127,7 +126,6 @@ class Host:
         if self.state is None:
             store, tree = None, plant(beginning, self.settings.generation)
         else:
-            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             store, tree = open_database(database_of(self.state, tag), beginning, self.settings)
         server = DomainServer(self.reactor, tag, tree, self.settings, store, self.network)
         try:

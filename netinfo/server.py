@@ -41,7 +41,9 @@ def database_of(state: Path, tag: bytes) -> Path:
 
 
 def open_database(path: Path, beginning: Branch, settings: Settings) -> tuple[Store, Tree]:
-    """A domain's database and what is in it; a new one begins as *beginning*. Raises StoreError."""
+    """A domain's database and what is in it; a new one begins as *beginning*. Raises StoreError and
+    OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(path)
     try:
         tree = store.load(settings.generation)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
@@ -203,4 +203,6 @@ class Lines:
 
 def log_to_stderr(debug: bool = False) -> None:
     """Send Twisted's log to stderr, a line an event."""
-    globalLogBeginner.beginLoggingTo([Lines(sys.stderr, debug)], redirectStandardIO=False, discardBuffer=True)
+    globalLogBeginner.beginLoggingTo(
+        [cast(Any, Lines(sys.stderr, debug))], redirectStandardIO=False, discardBuffer=True
+    )
