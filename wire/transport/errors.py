@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+from enum import IntEnum
+
+from wire.formats.rpc import AcceptStatus, AuthStatus, Mismatch
 
 
 class TransportError(Exception):
@@ -65,3 +68,43 @@ class RpcConnectionLost(RpcError, ConnectionClosed):
 
 class RpcProtocolError(RpcError):
     """A reply that is no reply: damaged, too long, or with results that the procedure cannot have."""
+
+
+class RpcDenied(RpcError):
+    """The server denied the call: `status` is a RejectStatus, `reason` an AuthStatus or the versions it speaks."""
+
+    def __init__(self, status: int, reason: AuthStatus | Mismatch) -> None:
+        self.status = status
+        self.reason = reason
+        if isinstance(reason, Mismatch):
+            text = f"The server speaks versions {reason.low} to {reason.high} of ONC RPC only."
+        else:
+            text = f"The server denied the call: {_name(AuthStatus, reason)}."
+        super().__init__(text)
+
+
+_REFUSED = {
+    AcceptStatus.PROG_UNAVAIL: "does not serve this program",
+    AcceptStatus.PROG_MISMATCH: "serves another version of this program",
+    AcceptStatus.PROC_UNAVAIL: "does not know the procedure {}",
+    AcceptStatus.GARBAGE_ARGS: "could not read the arguments of {}",
+    AcceptStatus.SYSTEM_ERR: "could not execute {}",
+}
+
+
+class RpcAcceptError(RpcError):
+    """The server accepted the call but did not execute it: `status` is an AcceptStatus other than SUCCESS, `versions`
+    what it serves, after PROG_MISMATCH."""
+
+    def __init__(self, status: int, procedure: str, versions: Mismatch | None = None) -> None:
+        self.status = status
+        self.versions = versions
+        said = (
+            _REFUSED.get(AcceptStatus(status), "") if status in list(AcceptStatus) else "did not execute {}"
+        )
+        served = f", {versions.low} to {versions.high}" if versions else ""
+        super().__init__(f"The server {said.format(procedure)}{served} ({_name(AcceptStatus, status)}).")
+
+
+def _name(enum: type[IntEnum], number: int) -> str:
+    return enum(number).name if number in list(enum) else f"status {number}"

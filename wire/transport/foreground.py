@@ -48,6 +48,9 @@ def run_server(
     writable: directories that then belong to that account.
     """
     log_to_stderr(debug)
+    install_reactor()
+    from twisted.internet import reactor
+
     try:
         if os.geteuid() == 0:
             become(account, writable)
@@ -56,9 +59,6 @@ def run_server(
     except ProgramError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    install_reactor()
-    from twisted.internet import reactor
-
     return _Run(reactor, start).code()
 
 
@@ -132,6 +132,7 @@ def become(name: str, writable: Sequence[Path] = ()) -> None:
     account = account_named(name)
     if account.pw_uid == 0:
         return
+    "".encode("idna")  # host names need it later, when the account may not be able to read our Python
     for directory in writable:
         _give(directory, account)
     keeps_ports = sys.platform.startswith("linux") and _keep_capabilities()

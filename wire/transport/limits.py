@@ -24,6 +24,8 @@ class RpcLimits:
     """A call accepted over TCP; a longer one closes the connection."""
     tcp_reply: int = _limit(64 * 1024 * 1024)
     """A reply that a client accepts over TCP."""
+    long_reply: int = _limit(1024 * 1024 * 1024)
+    """A reply that a client accepts over TCP where it parses it while it arrives (NETINFO 5.3, READALL)."""
     udp_call: int = _limit(65_507)
     """A call accepted over UDP; the most that a datagram holds."""
     udp_reply: int = _limit(8_800)

@@ -22,18 +22,17 @@ def mark(length: int, last: bool = True) -> bytes:
 class RecordReader:
     """Bytes of a stream in, whole records out. `next` raises RecordError where the stream ends making sense."""
 
-    __slots__ = ("_at", "_data", "_inside", "_last", "_left", "_limit", "_record")
+    __slots__ = ("_at", "_data", "_drained", "_inside", "_last", "_left", "_limit", "_record")
 
     def __init__(self, limit: int) -> None:
         """limit: the longest record accepted, in bytes."""
         self._limit = limit
         self._data = b""
         self._at = 0
-        self._inside = (
-            False  # between a record's first fragment mark and its last byte, unless it came in one piece
-        )
+        self._inside = False  # a record has begun and was not there in one piece
         self._left = 0  # bytes of the present fragment that are still to come
         self._last = False
+        self._drained = False
         self._record = bytearray()
 
     @property
@@ -45,6 +44,17 @@ class RecordReader:
     def buffered(self) -> int:
         """Bytes held."""
         return len(self._data) - self._at + len(self._record)
+
+    def beginning(self, size: int) -> bytes:
+        """The first bytes of a record that is not complete, as far as they have arrived."""
+        return bytes(self._record[:size])
+
+    def drain(self) -> bytes:
+        """The bytes there are of a record that is not complete; the reader forgets them, `next` gives the rest. For
+        records that are longer than one wants to hold."""
+        drained, self._record = bytes(self._record), bytearray()
+        self._drained = self._drained or bool(drained)
+        return drained
 
     def feed(self, data: bytes) -> None:
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
@@ -84,9 +94,9 @@ class RecordReader:
             if self._left:
                 return None
             if self._last:
-                if not self._record:
+                if not self._record and not self._drained:
                     raise RecordError("A record is empty, which is how a caller ends its connection.")
                 record = bytes(self._record)
                 self._record = bytearray()
-                self._inside = False
+                self._inside = self._drained = False
                 return record

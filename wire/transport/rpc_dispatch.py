@@ -20,7 +20,6 @@ from wire.formats.errors import FormatError
 from wire.formats.rpc import (
     AUTH_NONE,
     RPC_VERSION,
-    Accepted,
     AcceptStatus,
     Auth,
     AuthFlavor,
@@ -31,41 +30,19 @@ from wire.formats.rpc import (
     MsgType,
     Procedure,
     Program,
-    Rejected,
     RejectStatus,
-    Reply,
-    ReplyStatus,
 )
+from wire.transport.rpc_message import HEADER, XID, accepted, denied
 from wire.transport.tap import Address, Transport
 
 log = Logger()
 
-HEADER = codec(Message)
-XID = 4
-"""Bytes of the transaction number, which begins every message."""
 NO_AUTH = 2 * codec(Auth).build(AUTH_NONE)
 FIXED = len(HEADER.build(Message(0, MsgType.CALL, Call(RPC_VERSION, 0, 0, 0, AUTH_NONE, AUTH_NONE)))) - len(
     NO_AUTH
 )
 """Bytes of a call before its credential and verifier."""
 ROUTES_PER_CONNECTION = 64
-
-
-def _after_xid(body: Accepted | Rejected) -> bytes:
-    status = ReplyStatus.MSG_ACCEPTED if isinstance(body, Accepted) else ReplyStatus.MSG_DENIED
-    return HEADER.build(Message(0, MsgType.REPLY, Reply(status, body)))[XID:]
-
-
-def accepted(status: AcceptStatus, body: Mismatch | None = None) -> bytes:
-    """A reply's header after the transaction number, for a call that was accepted."""
-    return _after_xid(Accepted(AUTH_NONE, status, body))
-
-
-def denied(status: RejectStatus, body: Mismatch | AuthStatus) -> bytes:
-    """A reply's header after the transaction number, for a call that was not."""
-    return _after_xid(Rejected(status, body))
-
-
 SUCCESS = accepted(AcceptStatus.SUCCESS)
 SYSTEM_ERR = accepted(AcceptStatus.SYSTEM_ERR)
 GARBAGE_ARGS = accepted(AcceptStatus.GARBAGE_ARGS)

@@ -25,7 +25,6 @@ from wire.transport.record import MARK, RecordReader, mark
 from wire.transport.rpc_dispatch import (
     NO_REPLY,
     SYSTEM_ERR,
-    XID,
     AcceptError,
     Caller,
     Dispatcher,
@@ -39,6 +38,7 @@ from wire.transport.rpc_dispatch import (
     Service,
     Streamed,
 )
+from wire.transport.rpc_message import XID
 from wire.transport.tap import Address, Tap, Tapped
 
 __all__ = [
