@@ -134,11 +134,7 @@ def messages(
     packets: Iterable[Packet], decode_as: Mapping[int, str] | None = None, opener: OpenFile | None = None
 ) -> list[Message]:
     """What these packets say."""
-    dissector = Dissector(decode_as, opener)
-    found: list[Message] = []
-    for packet in packets:
-        found += dissector.packet(packet)
-    found += dissector.finish()
+    found = list(Dissector(decode_as, opener).messages(packets))
     assert [message.number for message in found] == list(range(1, len(found) + 1))
     for message in found:
         assert summary(message, 0.0).isprintable()

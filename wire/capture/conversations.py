@@ -7,8 +7,9 @@ beginning is not in the capture, the first packet that begins with a whole call 
 
 from __future__ import annotations
 
+import itertools
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, BinaryIO
 
@@ -38,6 +39,10 @@ def host(packed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
+NOWHERE = Conversation(0, "", ("", 0), ("", 0), 0.0)
+"""The conversation of notices about the capture itself."""
+
+
 class Dissector:
     """Packets in, messages out.
 
@@ -47,56 +52,33 @@ class Dissector:
     def __init__(self, decode_as: Mapping[int, str] | None = None, opener: OpenFile | None = None) -> None:
         self._decode_as = dict(decode_as or {})
         self._opener = opener
-        self._messages: list[Message] = []
-        self._emit = self._messages.append
-        self._count = 0
+        self._found: list[Message] = []
+        self._emit = self._found.append
+        self.numbered = itertools.count(1).__next__
+        """The number of the next message."""
         self._conversations = 0
-        self._nowhere = Conversation(0, "", ("", 0), ("", 0), 0.0)
         self._reassembler = Reassembler(self._opened)
         self._flows: dict[tuple[bytes, bytes, int, int], tuple[RpcFollower, bool]] = {}
         self._callers: dict[_Side, RpcFollower] = {}
         self._servers: dict[_Side, None] = {}
-        self._time, self._frame = 0.0, 0
-        self.packets = 0
 
-    def numbered(self) -> int:
-        """The number of the next message."""
-        self._count += 1
-        return self._count
-
-    def packet(self, packet: Packet | PacketNotice) -> list[Message]:
-        """The messages that this packet completes, in order. The list is used again for the next packet."""
-        self._messages.clear()
-        self._time, self._frame = packet.time, packet.frame
-        if type(packet) is Segment:
-            self.packets += 1
-            self._reassembler.segment(packet)
-        elif type(packet) is Datagram:
-            self.packets += 1
-            self._datagram(packet)
-        else:
-            assert isinstance(packet, PacketNotice)
-            self._emit(
-                Notice(
-                    self._nowhere,
-                    self.numbered(),
-                    packet.time,
-                    packet.frame,
-                    True,
-                    b"",
-                    (),
-                    None,
-                    None,
-                    packet.reason,
-                )
-            )
-        return self._messages
-
-    def finish(self) -> list[Message]:
-        """The messages that only the end of the capture completes."""
-        self._messages.clear()
-        self._reassembler.finish(self._time, self._frame)
-        return self._messages
+    def messages(self, packets: Iterable[Packet | PacketNotice]) -> Iterator[Message]:
+        """The messages of a capture, in the order in which its packets complete them."""
+        found, segment, packet = self._found, self._reassembler.segment, None
+        for packet in packets:
+            if type(packet) is Segment:
+                segment(packet)
+            elif type(packet) is Datagram:
+                self._datagram(packet)
+            else:
+                number, now = self.numbered(), packet.time
+                found.append(Notice(NOWHERE, number, now, packet.frame, True, b"", text=packet.reason))  # type: ignore[union-attr]
+            if found:
+                yield from found
+                found.clear()
+        if packet is not None:
+            self._reassembler.finish(packet.time, packet.frame)
+            yield from found
 
     def conversation(
         self, protocol: str, transport: str, client: _Side, server: _Side, time: float, service: str
@@ -313,7 +295,4 @@ def dissect(
 
     Raises CaptureError when the file is not a capture.
     """
-    dissector = Dissector(decode_as, opener)
-    for packet in read_packets(file):
-        yield from dissector.packet(packet)
-    yield from dissector.finish()
+    return Dissector(decode_as, opener).messages(read_packets(file))

@@ -8,6 +8,8 @@ so that it can be explained later, and only if somebody asks (`wire.capture.expl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 import attrs
@@ -20,6 +22,9 @@ from wire.formats.sup import SupParams
 
 # Defined, not frozen: one is made per message of a capture, and a frozen attrs instance costs three times as
 # much.
+
+
+Parse = Callable[..., tuple[Any, int]]
 
 
 def address_text(host: str, port: int) -> str:
@@ -44,10 +49,13 @@ class Conversation:
     protocol: str = ""
     client_text: str = attrs.field(init=False)
     server_text: str = attrs.field(init=False)
+    ways: tuple[str, str] = attrs.field(init=False)
+    """From server to client, and from client to server, for a line of text."""
 
     def __attrs_post_init__(self) -> None:
-        self.client_text = address_text(*self.client)
-        self.server_text = address_text(*self.server)
+        client, server = address_text(*self.client), address_text(*self.server)
+        self.client_text, self.server_text = client, server
+        self.ways = (f"{server} → {client}", f"{client} → {server}")
 
 
 @attrs.define(eq=False)
@@ -129,6 +137,27 @@ class Notice(Message):
         return "notice"
 
 
+@attrs.frozen(eq=False)
+class Head:
+    """What the header of an RPC message says, apart from its xid; many messages share one.
+
+    size: bytes of the header, the xid included.  kind: ``call`` or ``reply``.  status: of a reply, what RPC itself says
+    of the call.  program, procedure: of a call, if they are explained here; protocol and name are theirs, or made of
+    their numbers.  argument, result: parsers.
+    """
+
+    body: rpc.Call | rpc.Reply
+    size: int
+    kind: str
+    status: str = ""
+    protocol: str = ""
+    name: str = "?"
+    program: Program | None = None
+    procedure: Procedure | None = None
+    argument: Parse | None = None
+    result: Parse | None = None
+
+
 @attrs.define(eq=False)
 class CallRecord:
     """What is remembered of a call, so that its reply can be understood."""
@@ -137,9 +166,7 @@ class CallRecord:
     time: float
     frame: int
     digest: int
-    program: Program | None
-    procedure: Procedure | None
-    call: rpc.Call
+    head: Head
     inner: Procedure | None = None
     """The procedure that CALLIT passes its arguments on to."""
     replies: int = 0
@@ -149,61 +176,66 @@ class CallRecord:
 class RpcMessage(Message):
     """A call or a reply of ONC RPC.
 
-    marks: (place in raw, length) of every record fragment; empty over UDP.
-    header: the RPC header; None if it is damaged.  start: where arguments or results begin in the record.
-    record: the message without record marks.  body: arguments or result.
-    call: for a reply, what its call asked; None if the call is not in the capture.
+    record: the message without record marks.  marks: (place in raw, length) of every record fragment; empty over UDP.
+    head: what its header says; None if that is damaged.  asked: the head of the call, be it this or the one it answers;
+    None if that is not in the capture.  body: arguments or result.  call: for a reply, its call.
     """
 
     record: bytes = b""
     marks: tuple[tuple[int, int], ...] = ()
-    header: rpc.Message | None = None
-    start: int = 0
-    program: Program | None = None
-    procedure: Procedure | None = None
+    xid: int | None = None
+    head: Head | None = None
+    asked: Head | None = None
     body: Any = None
     call: CallRecord | None = None
     again: int = 0
     """For a call that was sent before: the number it had then."""
 
     @property
+    def header(self) -> rpc.Message | None:
+        """The header as a value; None if it is damaged."""
+        if self.head is None or self.xid is None:
+            return None
+        kind = rpc.MsgType.CALL if self.head.kind == "call" else rpc.MsgType.REPLY
+        return rpc.Message(self.xid, kind, self.head.body)
+
+    @property
+    def start(self) -> int:
+        """Where arguments or results begin in the record."""
+        return self.head.size if self.head is not None else 0
+
+    @property
+    def program(self) -> Program | None:
+        return self.asked.program if self.asked is not None else None
+
+    @property
+    def procedure(self) -> Procedure | None:
+        return self.asked.procedure if self.asked is not None else None
+
+    @property
     def kind(self) -> str:
-        return "damaged" if self.header is None else "call" if type(self.header.body) is rpc.Call else "reply"
+        return self.head.kind if self.head is not None else "damaged"
 
     @property
     def protocol(self) -> str:
-        return self.program.name if self.program is not None else "rpc"
+        return self.asked.protocol if self.asked is not None else self.conversation.protocol
 
     @property
     def name(self) -> str:
-        if self.procedure is not None:
-            return self.procedure.name
-        if self.header is None:
-            return "?"
-        call = (
-            self.header.body if type(self.header.body) is rpc.Call else self.call.call if self.call else None
-        )
-        if call is None:
-            return "?"
-        return f"{call.program}.{call.version}.{call.procedure}"
+        return self.asked.name if self.asked is not None else "?"
 
     @property
     def status(self) -> str:
-        """How a reply ended: the status that came with the result, or the one of RPC itself; empty for a
-        call.
-        """
-        if self.header is None or isinstance(self.header.body, rpc.Call):
+        """How a reply ended: the status that came with the result, or the one of RPC itself; empty for a call."""
+        if self.head is None:
             return ""
-        reply = self.header.body.body
-        if isinstance(reply, rpc.Rejected):
-            return _name(reply.body if reply.status == rpc.RejectStatus.AUTH_ERROR else reply.status)
-        if reply.status != rpc.AcceptStatus.SUCCESS:
-            return _name(reply.status)
-        body = self.body
-        status = getattr(body, "status", None)
-        if status is not None:
-            return _name(status)
-        return _name(body) if hasattr(body, "name") and isinstance(body, int) else "SUCCESS"
+        said = self.head.status
+        if said != "SUCCESS" or self.body is None:
+            return said
+        if isinstance(self.body, IntEnum):
+            return _name(self.body)
+        status = getattr(self.body, "status", None)
+        return said if status is None else _name(status)
 
     @property
     def failed(self) -> bool:
@@ -215,9 +247,9 @@ class RpcMessage(Message):
 
     @property
     def format(self) -> WireType | None:
-        if self.procedure is None or self.header is None:
+        if self.asked is None or self.asked.procedure is None or self.head is None:
             return None
-        return self.procedure.argument if type(self.header.body) is rpc.Call else self.procedure.result
+        return self.asked.procedure.argument if self.head.kind == "call" else self.asked.procedure.result
 
 
 def _name(status: Any) -> str:

@@ -30,6 +30,7 @@ NEARBY = 1 << 20
 
 _HALF = 1 << 31
 _MASK = (1 << 32) - 1
+_SPECIAL = SYN | FIN | RST
 
 
 class Sink(Protocol):
@@ -119,34 +120,41 @@ class Reassembler:
         )
         key = (source, destination, source_port, destination_port)
         flow = self._flows.get(key)
-        if flags & SYN:
-            sequence = (sequence + 1) & _MASK
+        if flow is None or missing or flags & _SPECIAL:
+            self._unusual(key, flow, segment)
+            return
+        connection, direction = flow
+        side, other = connection.sides[direction], connection.sides[1 - direction]
+        if sequence != side.next or side.waiting or other.waiting or connection.closed or not side.started:
+            self._unusual(key, flow, segment)
+        elif payload:
+            side.next = (sequence + len(payload)) & _MASK
+            connection.sink.data(direction, payload, segment.time, segment.frame)
+
+    def _unusual(self, key: _Key, flow: tuple[_Connection, int] | None, segment: Segment) -> None:
+        """A segment that begins or ends a connection, or is not simply the next one of its direction."""
+        flags, carries = segment.flags, bool(segment.payload or segment.missing)
+        sequence = (segment.sequence + 1) & _MASK if flags & SYN else segment.sequence
         if flow is not None and (flags & SYN or flow[0].closed) and self._is_new(flow, segment, sequence):
             self._forget(flow[0], "the ports were used again", segment)
             flow = None
         if flow is None:
-            if not (payload or missing or flags & SYN):
+            if not (carries or flags & SYN):
                 return  # an acknowledgement of, or the end of, a connection that was not followed
             flow = self._open(key, segment)
         connection, direction = flow
         if connection.closed:
             return
-        side = connection.sides[direction]
+        side, other = connection.sides[direction], connection.sides[1 - direction]
         if not side.started:
             side.started, side.first, side.next = True, sequence, sequence
-        if flags & ACK:
-            other = connection.sides[1 - direction]
-            if other.waiting:
-                self._acknowledged(connection, 1 - direction, segment)
-        if payload or missing or flags & FIN:
-            if sequence == side.next and not side.waiting and not missing and not flags & FIN:
-                side.next = (sequence + len(payload)) & _MASK
-                connection.sink.data(direction, payload, segment.time, segment.frame)
-            else:
-                self._sort(connection, direction, sequence, segment)
+        if flags & ACK and other.waiting:
+            self._acknowledged(connection, 1 - direction, segment)
+        if carries or flags & FIN:
+            self._sort(connection, direction, sequence, segment)
         if flags & RST:
             self._close(connection, "reset", segment)
-        elif side.finished and connection.sides[1 - direction].finished:
+        elif side.finished and other.finished:
             self._close(connection, "closed", segment)
 
     def finish(self, time: float, frame: int) -> None:

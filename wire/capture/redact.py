@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 from wire.capture.messages import Message, RpcMessage, SupMessage
+from wire.capture.rpc import read_head
 from wire.codec import FormatError, codec
 from wire.formats import rpc, sup
 from wire.formats.rpc import Auth, AuthUnix
@@ -24,8 +25,8 @@ def redacted(message: Message) -> Message:
     if isinstance(message, RpcMessage):
         record = redact_record(message.record)
         if record is not message.record:
-            header = _HEADER.parse(record)[0] if message.header is not None else None
-            return attrs.evolve(message, record=record, raw=_marked(message, record), header=header)
+            head = read_head(record) if message.head is not None else None
+            return attrs.evolve(message, record=record, raw=_marked(message, record), head=head, asked=head)
     if isinstance(message, SupMessage) and message.type == sup.MessageType.LOGIN.name:
         raw, content = _login(message)
         return attrs.evolve(message, raw=raw, content=content)

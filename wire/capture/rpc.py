@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 
-from wire.capture.messages import CallRecord, Conversation, Message, Notice, RpcMessage
+from wire.capture.messages import CallRecord, Conversation, Head, Message, Notice, Parse, RpcMessage
 from wire.codec import codec
 from wire.formats import rpc
 from wire.formats.errors import Damage, FormatError
@@ -33,7 +33,6 @@ _MARK = struct.Struct(">I")
 _CALL_HEAD = struct.Struct(">IIII")  # xid, type, RPC version, program: what tells a call before it is parsed
 _HEADER = codec(rpc.Message)
 _LAST = rpc.LAST_FRAGMENT
-_SUCCESS = rpc.AcceptStatus.SUCCESS
 _numbers = b"|".join(re.escape(_MARK.pack(number)) for number in PROGRAM_NUMBERS)
 _FIND_CALL = re.compile(rb"[\x00-\x03\x80-\x83][\s\S]{7}\x00{7}\x02(?:" + _numbers + rb")")
 _FIND_REPLY = re.compile(rb"[\x00-\x03\x80-\x83][\s\S]{3}([\s\S]{4})\x00{3}\x01\x00{3}[\x00\x01]")
@@ -58,10 +57,59 @@ def inner_procedure(arguments: CallitArgs) -> Procedure | None:
 def is_reply(data: bytes) -> bool:
     """Whether a datagram has the whole header of a reply."""
     try:
-        header, _ = _HEADER.parse(data)
+        return read_head(data).kind == "reply"
     except FormatError:
         return False
-    return header.type == rpc.MsgType.REPLY
+
+
+_heads: dict[bytes, Head] = {}
+_sizes: list[int] = []
+_MAX_HEADS, _MAX_SIZES = 1024, 8
+
+
+def read_head(record: bytes) -> Head:
+    """What the header of *record* says, apart from its xid. Raises FormatError.
+
+    Headers repeat: all calls of one procedure by one caller have the same, but for the xid in their first four bytes.
+    So they are remembered by their bytes, and parsed only when they are new.
+    """
+    for size in _sizes:
+        known = _heads.get(record[4:size])
+        if known is not None:
+            return known
+    message, size = _HEADER.parse(record)
+    if len(_heads) >= _MAX_HEADS:
+        _heads.clear()
+        _sizes.clear()
+    head = _heads[record[4:size]] = _new_head(message, size)
+    if size not in _sizes and len(_sizes) < _MAX_SIZES:
+        _sizes.append(size)
+    return head
+
+
+def _new_head(message: rpc.Message, size: int) -> Head:
+    body = message.body
+    if isinstance(body, rpc.Reply):
+        return Head(body, size, "reply", _reply_status(body))
+    program = PROGRAMS.get((body.program, body.version))
+    procedure = program.by_number.get(body.procedure) if program is not None else None
+    if procedure is None:
+        other = PROGRAM_NUMBERS.get(body.program)
+        name = f"{body.program}.{body.version}.{body.procedure}"
+        return Head(body, size, "call", "", other.name if other is not None else "rpc", name, other)
+    assert program is not None
+    parsers = codec(procedure.argument).parse, codec(procedure.result).parse
+    return Head(body, size, "call", "", program.name, procedure.name, program, procedure, *parsers)
+
+
+def _reply_status(reply: rpc.Reply) -> str:
+    said = reply.body
+    status = (
+        said.body
+        if said.status == rpc.RejectStatus.AUTH_ERROR and isinstance(said, rpc.Rejected)
+        else said.status
+    )
+    return str(getattr(status, "name", status))
 
 
 class RpcFollower:
@@ -121,76 +169,59 @@ class RpcFollower:
             marks,
         )
         try:
-            header, start = _HEADER.parse(record)
+            head = read_head(record)
         except FormatError as damage:
             message.damage = damage
             self._emit(message)
             return
-        message.header, message.start = header, start
-        if type(header.body) is rpc.Call:
-            self._call(message, header.xid, header.body)
+        message.head = head
+        message.xid = xid = int.from_bytes(record[:4], "big")
+        if head.kind == "call":
+            message.asked = head
+            self._call(message, xid, head)
+            parse = head.argument
         else:
-            self._reply(message, header)
-        self._emit(message)
-
-    def _call(self, message: RpcMessage, xid: int, call: rpc.Call) -> None:
-        program = PROGRAMS.get((call.program, call.version))
-        procedure = program.by_number.get(call.procedure) if program is not None else None
-        known = self._calls.get(xid)
-        digest = hash(message.record)
-        if known is not None and known.digest == digest:
-            answered = ", which was answered" if known.replies else ""
-            message.again = known.number
-            message.notes += (f"sends call {known.number} again{answered}",)
-        else:
-            if known is not None:
-                del self._calls[xid]
-            elif len(self._calls) >= MAX_CALLS:
-                del self._calls[next(iter(self._calls))]
-            self._calls[xid] = CallRecord(
-                message.number, message.time, message.frame, digest, program, procedure, call
-            )
-        message.program, message.procedure = program or PROGRAM_NUMBERS.get(call.program), procedure
-        if procedure is not None:
-            self._body(message)
+            parse = self._reply(message, xid, head)
+        if parse is not None:
+            try:
+                message.body, end = parse(record, head.size)
+            except FormatError as damage:
+                message.damage = damage
+            else:
+                if end != len(record):
+                    message.damage = FormatError(Damage.TRAILING, "", end)
         if isinstance(message.body, CallitArgs):
             self._calls[xid].inner = inner_procedure(message.body)
+        self._emit(message)
 
-    def _reply(self, message: RpcMessage, header: rpc.Message) -> None:
-        call = self._calls.get(header.xid)
+    def _call(self, message: RpcMessage, xid: int, head: Head) -> None:
+        calls = self._calls
+        known = calls.get(xid)
+        digest = hash(message.record)
+        if known is not None:
+            if known.digest == digest:
+                answered = ", which was answered" if known.replies else ""
+                message.again = known.number
+                message.notes += (f"sends call {known.number} again{answered}",)
+                return
+            del calls[xid]
+        elif len(calls) >= MAX_CALLS:
+            del calls[next(iter(calls))]
+        calls[xid] = CallRecord(message.number, message.time, message.frame, digest, head)
+
+    def _reply(self, message: RpcMessage, xid: int, head: Head) -> Parse | None:
+        """Finds the call; returns the parser of its results, if there are any."""
+        call = self._calls.get(xid)
         if call is None:
             message.notes += ("its call is not in the capture, so its results cannot be read",)
-            return
+            return None
         message.call = call
+        message.asked = call.head
         message.latency = message.time - call.time
-        message.program, message.procedure = (
-            call.program or PROGRAM_NUMBERS.get(call.call.program),
-            call.procedure,
-        )
         call.replies += 1
         if call.replies > 1:
             message.notes += (f"reply {call.replies} to call {call.number}",)
-        reply = header.body
-        assert isinstance(reply, rpc.Reply)
-        if (
-            call.procedure is not None
-            and isinstance(reply.body, rpc.Accepted)
-            and reply.body.status == _SUCCESS
-        ):
-            self._body(message)
-
-    @staticmethod
-    def _body(message: RpcMessage) -> None:
-        """Reads arguments or results, to the record's last byte."""
-        fmt = message.format
-        assert fmt is not None
-        try:
-            message.body, end = codec(fmt).parse(message.record, message.start)
-        except FormatError as damage:
-            message.damage = damage
-            return
-        if end != len(message.record):
-            message.damage = FormatError(Damage.TRAILING, "", end)
+        return call.head.result if head.status == "SUCCESS" else None
 
 
 class RecordReader:

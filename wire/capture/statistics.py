@@ -158,8 +158,8 @@ class Statistics:
 
 
 def _rpc_wasted(message: RpcMessage, talk: _Talk) -> int:
-    procedure, header = message.procedure, message.header
-    if procedure is None or header is None:
+    procedure, xid = message.procedure, message.xid
+    if procedure is None or xid is None:
         return 0
     if message.kind == "call":
         if message.again:
@@ -169,9 +169,9 @@ def _rpc_wasted(message: RpcMessage, talk: _Talk) -> int:
         else:
             if len(talk.asked) >= MAX_KNOWN:
                 talk.asked.clear()
-            talk.asked[header.xid] = hash((procedure.number, message.record[message.start :]))
+            talk.asked[xid] = hash((procedure.number, message.record[message.start :]))
         return _listed_before(message, talk)
-    question = talk.asked.pop(header.xid, None)
+    question = talk.asked.pop(xid, None)
     if question is None:
         return 0
     answer = hash(message.record[message.start :])

@@ -11,10 +11,11 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache, singledispatch
+from operator import attrgetter
 from typing import Any
 
 from wire.capture.explanation import explanation
-from wire.capture.messages import Message, Notice, RpcMessage, SupMessage
+from wire.capture.messages import Message, Notice, SupMessage
 from wire.capture.rpc import inner_procedure
 from wire.codec import FormatError, codec
 from wire.explain import Node, meaning, text
@@ -157,15 +158,22 @@ def _(kind: record.Record, view: View) -> Brief:
     if kind.cls is netinfo.Result:  # the status has a column of its own
         body = brief(kind.fields[1], view)
         return lambda value: body(value.body)
-    places = [(f.name or "", f"{f.name}=", brief(f, f.view)) for f in kind.fields if not f.anonymous]
-    optional = {f.name for f in kind.fields if isinstance(f.subcon, record.When)}
+    named = [field for field in kind.fields if not field.anonymous]
+    names = [field.name or "" for field in named]
+    ones = [brief(field, field.view) for field in named]
+    optional = {field.name for field in named if isinstance(field.subcon, record.When)}
+    if len(named) > 1 and not optional:
+        template, members = " ".join(f"{name}=%s" for name in names), attrgetter(*names)
+        return lambda value: (
+            template % tuple([one(member) for one, member in zip(ones, members(value), strict=True)])
+        )
 
     def fields(value: Any) -> str:
         parts = []
-        for name, label, one in places:
+        for name, one in zip(names, ones, strict=True):
             member = getattr(value, name)
             if member is not None or name not in optional:
-                parts.append(label + one(member))
+                parts.append(f"{name}={one(member)}")
         return " ".join(parts)
 
     return fields
@@ -231,25 +239,27 @@ def duration(seconds: float) -> str:
 def summary(message: Message, start: float) -> str:
     """One line for one message; *start* is the capture's first moment."""
     conversation = message.conversation
-    if message.from_client:
-        way = f"{conversation.client_text} → {conversation.server_text}"
-    else:
-        way = f"{conversation.server_text} → {conversation.client_text}"
-    kind = message.kind
+    way = conversation.ways[message.from_client]
     line = f"{message.number:5} {message.time - start:10.6f} {conversation.number:4} {way:41} "
+    kind = message.kind
     if kind == "notice":
         return f"{line}{'*':8}{detail(message)}" if conversation.number else f"{line[:22]}* {detail(message)}"
-    what = f"{message.protocol:8}{message.name}"
-    if isinstance(message, RpcMessage):
-        what += f" {kind}"
-    line += f"{what:26}"
-    for part in (message.status, detail(message)):
-        if part:
-            line += f" {part}"
+    line += _what(message.protocol, message.name, kind)
+    status, said = message.status, detail(message)
+    if status:
+        line += " " + status
+    if said:
+        line += " " + said
     if message.latency is not None:
         line += f" ({duration(message.latency)})"
     noted = remarks(message) if message.notes or message.damage is not None or kind == "message" else ""
     return f"{line} [{noted}]" if noted else line
+
+
+@lru_cache(maxsize=512)
+def _what(protocol: str, name: str, kind: str) -> str:
+    what = f"{protocol:8}{name}" + ("" if kind == "message" else f" {kind}")
+    return f"{what:26}"
 
 
 def moment(seconds: float) -> str:

@@ -76,10 +76,9 @@ def as_dict(message: Message, explain: bool = False) -> dict[str, Any]:
 
 
 def _rpc(message: RpcMessage) -> dict[str, Any]:
-    header = message.header
-    made: dict[str, Any] = {"xid": header.xid if header is not None else None}
-    if header is not None and isinstance(header.body, rpc.Call):
-        made["credential"] = plain_value(header.body.credential)
+    made: dict[str, Any] = {"xid": message.xid}
+    if message.head is not None and isinstance(message.head.body, rpc.Call):
+        made["credential"] = plain_value(message.head.body.credential)
     if message.call is not None:
         made["call"] = message.call.number
     made["value"] = plain_value(message.value)
@@ -130,12 +129,9 @@ def _directory(message: Message) -> int | None:
 
 
 def _uid(message: Message) -> int | None:
-    if (
-        isinstance(message, RpcMessage)
-        and message.header is not None
-        and isinstance(message.header.body, rpc.Call)
-    ):
-        body = message.header.body.credential.body
+    head = message.head if isinstance(message, RpcMessage) else None
+    if head is not None and isinstance(head.body, rpc.Call):
+        body = head.body.credential.body
         return body.uid if isinstance(body, rpc.AuthUnix) else None
     return None
 
@@ -168,7 +164,7 @@ NAMES: dict[str, Name] = {
     "client": Name(str, lambda m: m.conversation.client_text, "host:port of the conversation's client"),
     "server": Name(str, lambda m: m.conversation.server_text, "host:port of its server"),
     "service": Name(str, lambda m: m.conversation.service or None, "service, where the recording names it"),
-    "xid": Name(float, lambda m: getattr(getattr(m, "header", None), "xid", None), "RPC transaction number"),
+    "xid": Name(float, lambda m: getattr(m, "xid", None), "RPC transaction number"),
     "uid": Name(float, _uid, "user number in an AUTH_UNIX credential"),
     "directory": Name(float, _directory, "number of the NetInfo directory it is about"),
     "name": Name(str, _named("name"), "name of a file, or of a property"),
