@@ -31,7 +31,6 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "lab": Entry("emulators.commands.lab:lab", "Run every server on this machine, with samples to try."),
     "dissect": Entry("wire.capture.commands.dissect:dissect", "Tell what a packet capture says."),
-    "tour": Entry("emulators.commands.tour:tour", "See one lookup and one upgrade, byte by byte."),
 }
 """In the order of ``--help``. An entry stands here only when it works."""
 

@@ -31,6 +31,8 @@ MARKER = "lab.json"
 LOCK = "lock"
 FORMAT = 1
 DEFAULT_NAME = "default"
+SYSTEM_STATE = Path("/var/lib/ghostports")
+"""For labs started as root, which become an account that cannot look into root's own folders."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
@@ -92,6 +94,8 @@ def directory_of(name: str) -> Path:
         raise StateError(
             f"{name!r} cannot be a lab's name: use letters, digits, '-', '_' and '.', up to 64 of them."
         )
+    if os.geteuid() == 0 and "XDG_STATE_HOME" not in os.environ:
+        return SYSTEM_STATE / name
     home = platformdirs.user_state_path("ghostports", appauthor=False)
     if " " in str(home):  # macOS; but a supfile cannot name a directory with a blank in it (SUP 7.1)
         home = Path.home() / ".ghostports"
@@ -116,7 +120,11 @@ def open_state(directory: Path, address: str, *, fresh: bool) -> State:
         if is_new:
             _make(directory, address)
         lock = _lock(directory)
-        return State(directory, _read(directory).address, is_new, lock)
+        try:
+            return State(directory, _read(directory).address, is_new, lock)
+        except BaseException:
+            lock.close()
+            raise
     except OSError as error:
         where = error.filename or directory
         raise StateError(f"{where}: {error.strerror}. Choose another directory with --state.") from error
@@ -126,11 +134,7 @@ def _read(directory: Path) -> Marker:
     path = directory / MARKER
     try:
         marker = cattrs.Converter(forbid_extra_keys=True).structure(json.loads(path.read_bytes()), Marker)
-    except FileNotFoundError:
-        raise StateError(
-            f"{directory} holds something else than a lab: choose another directory with --state."
-        ) from None
-    except (ValueError, cattrs.BaseValidationError):
+    except (ValueError, AttributeError, cattrs.BaseValidationError):
         raise StateError(f"{path} is damaged: begin anew with --fresh, or choose another --state.") from None
     if marker.format != FORMAT:
         raise StateError(
@@ -141,6 +145,10 @@ def _read(directory: Path) -> Marker:
 
 
 def _lock(directory: Path) -> IO[bytes]:
+    if not (directory / MARKER).exists():
+        raise StateError(
+            f"{directory} holds something else than a lab: choose another directory with --state."
+        )
     lock = (directory / LOCK).open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,17 +172,15 @@ def _make(directory: Path, address: str) -> None:
         marker = Marker(format=FORMAT, address=address)
         (beside / MARKER).write_text(json.dumps(attrs.asdict(marker)) + "\n")
         beside.rename(directory)
-    except BaseException:
+    except OSError:
+        if not (directory / MARKER).exists():  # else another lab was faster
+            raise
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        if (directory / MARKER).exists():
-            return  # another lab was faster
-        raise
 
 
 def _remove(directory: Path) -> None:
-    """Destroy a lab's directory, and no other's: its name is free before anything is deleted."""
-    if not (directory / MARKER).exists():
-        raise StateError(f"{directory} is not the state of a lab, so --fresh does not destroy it.")
+    """Destroy a lab's directory, and no other's. Its name is free before anything is deleted."""
     lock = _lock(directory)
     try:
         away = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))

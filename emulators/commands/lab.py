@@ -1,0 +1,118 @@
+"""`ghostports lab`: the whole lab in the foreground, what to try printed first, then a line for each request."""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emulators.config import ConfigError, LabConfig, with_options
+from emulators.state import DEFAULT_NAME, StateError, directory_of, open_state
+
+ADVICE = {
+    errno.EADDRINUSE: "Is another lab running? Stop it, or choose other ports: --port-base 20000, or 0 for any free.",
+    errno.EACCES: "Start the lab as root, or without --historic-ports: then each port is 10000 + the historic one.",
+    errno.EADDRNOTAVAIL: "Give --listen an address of this machine, or 0.0.0.0 for all of them.",
+}
+"""What to do where a port cannot be opened, by the system's error number."""
+
+
+@click.command(short_help="Run every server on this machine, with samples to try.")
+@click.argument("name", default=DEFAULT_NAME)
+@click.option("--config", "config_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="Read the configuration from this TOML file; options given here win.")  # fmt: skip
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Keep databases and collections in this directory instead of your own state folder.")  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Destroy what the lab holds, and begin anew with the samples.")
+@click.option(
+    "--listen", metavar="ADDR", help="Listen on this IPv4 address (default 127.0.0.1; 0.0.0.0 for all)."
+)
+@click.option("--historic-ports", is_flag=True, help="Take the historic ports themselves, which needs root.")
+@click.option("--port-base", type=click.IntRange(min=0), metavar="N",
+              help="Take N + the historic port (default 10000); 0 takes any free ports.")  # fmt: skip
+@click.option("--fault", metavar="SPEC",
+              help="Lose, delay and repeat messages by chance, as in drop=0.1,delay=50ms,dup=0.05.")  # fmt: skip
+@click.option("--user", default="", metavar="NAME",
+              help="Started as root, become this account (default: anon where it exists, else nobody).")  # fmt: skip
+def lab(
+    name: str,
+    config_file: Path | None,
+    state: Path | None,
+    fresh: bool,
+    listen: str | None,
+    historic_ports: bool,
+    port_base: int | None,
+    fault: str | None,
+    user: str,
+) -> None:
+    """Run portmapper, binder, two NetInfo domains and a SUP file server, with samples to try.
+
+    NAME sets labs apart that you keep for different classes or purposes: each has a directory of its own.
+
+    The lab prints what runs where, the sample accounts, and commands to try in a second terminal; then one line for
+    each request, until Ctrl-C.
+    """
+    if historic_ports and port_base is not None:
+        raise click.UsageError("--historic-ports and --port-base exclude each other.")
+    try:
+        config = with_options(
+            config_file,
+            {
+                "listen": listen,
+                "historic_ports": historic_ports or None,
+                "port_base": port_base,
+                "fault": fault,
+            },
+        )
+        directory = state if state is not None else directory_of(name)
+    except (ConfigError, StateError) as error:
+        raise click.UsageError(str(error)) from error
+    raise SystemExit(_serve(name, config, directory, fresh, user))
+
+
+def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str) -> int:
+    """Run until Ctrl-C; the exit code."""
+    from twisted.internet.task import LoopingCall
+
+    from emulators.lab import Lab
+    from emulators.requests import RequestLog
+    from emulators.table import show
+    from netinfo.settings import Settings
+    from netinfo.store import StoreError
+    from wire.transport.errors import ListenError
+    from wire.transport.foreground import ProgramError, Stop, run_server
+
+    try:
+        held = open_state(directory, Settings(listen=config.listen).own_address, fresh=fresh)
+    except StateError as error:
+        raise click.ClickException(str(error)) from error
+
+    async def start(reactor: Any) -> Stop:
+        running = Lab(reactor, config, held)
+        requests = RequestLog()
+        running.watcher.listeners.append(requests)
+        try:
+            await running.start()
+        except ListenError as error:
+            advice = ADVICE.get(error.errno or 0, "")
+            raise ProgramError(f"{error} {advice}".rstrip()) from error
+        except StoreError as error:
+            raise ProgramError(f"{str(error).rstrip('.')}. Or begin anew with --fresh.") from error
+        show(name, running)
+        sweeping = LoopingCall(lambda: requests.sweep(time.time()))
+        sweeping.start(1.0, now=False)
+
+        async def stop() -> None:
+            sweeping.stop()
+            await running.stop()
+            click.echo("The lab has ended.")
+
+        return stop
+
+    try:
+        return run_server(start, account=user, writable=[directory])
+    finally:
+        held.close()

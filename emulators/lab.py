@@ -1,0 +1,150 @@
+"""The lab: portmapper, binder, two NetInfo domains and a SUP file server in one process, each where it can be reached.
+
+`Lab.start` opens them one after the other, `Lab.stop` closes them; what they said and heard goes to the lab's taps. The
+commands (`emulators.commands.lab`, `emulators.commands.tour`) and the web console look at `services`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from twisted.logger import Logger
+
+from emulators.config import LabConfig
+from emulators.faults import FaultyReactor
+from emulators.state import State
+from emulators.watch import Watcher, elsewhere
+from netinfo import starter
+from netinfo.addresses import ANY, own_addresses
+from netinfo.client.reactor import ReactorNetwork
+from netinfo.generation import GENERATIONS
+from netinfo.host import Host
+from netinfo.settings import Settings
+from wire.transport.errors import ListenError
+from wire.transport.tap import Address, Tap
+
+log = Logger()
+
+HOST = "srv"
+"""What the lab's machine is called in its own domains (NETINFO 7.4)."""
+DOMAINS = (b"local", b"network")
+SUP_DEBUG = "supfilesrv -P"
+"""The file server's second port, for Debian's `sup -P`."""
+
+
+@attrs.frozen
+class Service:
+    """One of the lab's servers. `historic` is the port it once had, `transports` such as ``UDP, TCP``."""
+
+    name: str
+    historic: int
+    address: Address
+    transports: str
+    doc: str
+    tag: bytes = b""
+    """Of a domain."""
+
+
+class Lab:
+    """All servers. `services` holds those that run, in the order of their start."""
+
+    def __init__(self, reactor: Any, config: LabConfig, state: State, taps: Sequence[Tap] = ()) -> None:
+        self.config = config
+        self.state = state
+        self.watcher = Watcher()
+        self.services: list[Service] = []
+        self.notes: list[str] = []
+        """What a person should know about this start, in sentences."""
+        self._reactor = FaultyReactor(reactor, config.faults, random.Random()) if config.faults else reactor  # noqa: S311
+        self._taps = tuple(taps)
+        self._host: Host | None = None
+
+    @property
+    def address(self) -> str:
+        """Where clients on this machine reach the lab."""
+        return "127.0.0.1" if self.config.listen == ANY else self.config.listen
+
+    def has(self, name: str) -> bool:
+        """Whether a service of that name runs."""
+        return any(service.name == name for service in self.services)
+
+    def reached(self, name: str) -> Address:
+        """Where clients on this machine reach the service of that name, which runs."""
+        port = next(service.address.port for service in self.services if service.name == name)
+        return Address(self.address, port)
+
+    async def start(self) -> None:
+        """Open everything. Raises ListenError and StoreError, and has closed again what it opened."""
+        try:
+            await self._start_netinfo()
+            self._look_at_addresses()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close everything; what was acknowledged is on disk."""
+        self.services.clear()
+        if self._host is not None:
+            await self._host.stop()
+            self._host = None
+
+    # --- NetInfo ------------------------------------------------------------------------------------------------
+
+    async def _start_netinfo(self) -> None:
+        chosen = self.config.netinfo
+        settings = Settings(
+            listen=self.config.listen,
+            hostname=HOST,
+            generation=GENERATIONS[chosen.generation],
+            guards=chosen.guards,
+            superuser=chosen.superuser,
+            limits=chosen.limits,
+            taps=(self.watcher.rpc, *self._taps),
+        )
+        network = ReactorNetwork(self._reactor, [elsewhere(tap, self._is_own) for tap in settings.taps])
+        host = self._host = Host(self._reactor, settings, self.config.ports, self.state.databases, network)
+        portmapper = await host.start_portmapper()
+        self._add("portmapper", 111, portmapper, "tells where the binder is (ONC RPC program 100000)")
+        host.settings = attrs.evolve(settings, portmapper_port=portmapper.port)
+        binder = await host.start_binder()
+        self._add("nibindd", 766, binder, "NetInfo's binder: tells where each domain is (program 200100001)")
+        for tag in dict.fromkeys((*DOMAINS, *host.stored())):
+            if tag in DOMAINS:
+                beginning = starter.sample(tag, settings.own_address, HOST)
+            else:
+                beginning = starter.bare_master(tag, HOST.encode(), [settings.own_address])
+            server = await host.start_domain(tag, beginning)
+            assert server.address is not None
+            name = tag.decode()
+            historic = {"local": 1033, "network": 877}.get(name, 0)
+            self._add(
+                f"domain {name}", historic, server.address, "NetInfo domain server (program 200100000)", tag
+            )
+
+    def _add(self, name: str, historic: int, address: Address, doc: str, tag: bytes = b"") -> None:
+        self.services.append(Service(name, historic, address, "UDP, TCP", doc, tag))
+
+    def _is_own(self, address: Address) -> bool:
+        here = {"127.0.0.1", self.address, *(own_addresses() if self.config.listen == ANY else ())}
+        return address.host in here and any(service.address.port == address.port for service in self.services)
+
+    def _look_at_addresses(self) -> None:
+        assert self._host is not None
+        now = self._host.settings.own_address
+        if self.state.address != now:
+            self.notes.append(
+                f"The samples were made for {self.state.address}, and this lab is reached at {now}: a child domain "
+                "finds its parent at the first alone. Begin anew with --fresh, or give this lab a name of its own."
+            )
+        if not self.config.listen.startswith("127."):
+            self.notes.append(
+                f"Listening on {self.config.listen}: whoever reaches this machine can talk to the lab, whose "
+                "passwords are known to everybody."
+            )
+
+
+__all__ = ["HOST", "Lab", "ListenError", "Service"]
