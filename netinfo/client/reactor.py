@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import DNSLookupError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import deferLater
-from wire.transport.rpc_client import RpcClient, connect_tcp, connect_udp
 
 from netinfo.addresses import ANY
 from netinfo.client.multicall import Multicall
 from netinfo.client.network import Answer, Link, Target
 from wire.formats.rpc import Auth, Procedure, Program
 from wire.transport.errors import ConnectError
+from wire.transport.rpc_client import RpcClient, connect_tcp, connect_udp
 from wire.transport.tap import Address, Tap
 
 
