@@ -19,6 +19,9 @@ import attrs
 from netinfo.addresses import is_loopback, is_own_address, to_number
 from wire.transport.tap import Address, Transport
 
+ROOT = 0
+INODE = 9
+"""The column of the kernel's table that names the open file behind a socket."""
 RESERVED = 1024
 """Ports below this one are root's."""
 OWN_ADDRESS_MEMORY = 10.0
@@ -64,14 +67,17 @@ def reserved_port(own: Callable[[str], bool] = is_own_address) -> SuperuserRule:
 def same_user(
     uid: int | None = None, tables: tuple[Path, ...] = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 ) -> SuperuserRule:
-    """Linux: a loopback peer whose socket belongs to *uid*, by default the server's own user.
+    """Linux: a loopback peer whose socket belongs to *uid*, by default the server's own user; or to root, who could
+    change the database anyway, and who often starts a server that then becomes another account.
 
     The kernel's table of sockets tells; where it cannot be read nobody is the superuser.
     """
     owner = os.getuid() if uid is None else uid
 
     def rule(peer: Address, local: Address, transport: Transport) -> bool:
-        return transport == "tcp" and is_loopback(peer.host) and owner in _owners(tables, peer, local)
+        if transport != "tcp" or not is_loopback(peer.host):
+            return False
+        return any(found in (owner, ROOT) for found in _owners(tables, peer, local))
 
     return rule
 
@@ -87,6 +93,8 @@ def _owners(tables: tuple[Path, ...], peer: Address, local: Address) -> Iterator
             continue
         for line in lines:
             fields = line.split()
+            if fields[INODE] == "0":
+                continue  # closed already: whosever it was, the kernel now says root's
             if fields[1].endswith(wanted[0]) and fields[2].endswith(wanted[1]):
                 yield int(fields[7])
 

@@ -1,0 +1,46 @@
+"""Whose socket a caller's is: the kernel's table, and what it says of sockets that are closed already."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from netinfo.superuser import same_user
+from wire.transport.tap import Address
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+PEER, LOCAL = Address("127.0.0.1", 0x9C40), Address("127.0.0.1", 0x0369)
+
+
+def table(tmp_path: Path, uid: int, inode: int) -> tuple[Path, ...]:
+    path = tmp_path / "tcp"
+    path.write_text(
+        f"{HEAD}   0: 0100007F:9C40 0100007F:0369 01 00000000:00000000 00:00000000 00000000 {uid} 0 {inode} 1\n"
+    )
+    return (path,)
+
+
+@pytest.mark.parametrize(
+    ("uid", "inode", "admitted"),
+    [(1000, 77, True), (1001, 77, False), (0, 77, True), (0, 0, False), (1000, 0, False)],
+)
+def test_the_socket_must_be_open_and_the_users_or_roots(
+    tmp_path: Path, uid: int, inode: int, admitted: bool
+) -> None:
+    rule = same_user(1000, table(tmp_path, uid, inode))
+    assert rule(PEER, LOCAL, "tcp") is admitted
+    assert not rule(PEER, LOCAL, "udp")
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's table of sockets")
+def test_a_peer_that_closed_before_it_was_asked_about_is_nobody() -> None:
+    rule = same_user(os.getuid())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        server, _ = listening.accept()
+        with server:
+            peer, local = Address(*client.getsockname()), Address(*server.getsockname())
+            assert rule(peer, local, "tcp")
+            client.close()
+            assert not rule(peer, local, "tcp")
