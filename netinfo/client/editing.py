@@ -9,12 +9,15 @@ transaction; every call names the instance it saw, so a change by somebody else 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from netinfo.client.domain import NAME, ROOT, Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.client.paths import DirectoryPath, Step, parse_path
-from netinfo.rawformat import Branch
 from wire.formats.netinfo import LookupArgs, NiId, NiStatus, Property
+
+if TYPE_CHECKING:
+    from netinfo.rawformat import Branch
 
 
 async def index_of(domain: Domain, directory: NiId, key: bytes) -> int | None:
@@ -93,6 +96,8 @@ async def read_children(domain: Domain, directory: NiId) -> AsyncIterator[tuple[
 
 async def read_tree(domain: Domain, directory: NiId) -> Branch:
     """A directory and everything below it."""
+    from netinfo.rawformat import Branch  # not above: most tools never need it, and start faster
+
     properties = await domain.read(directory)
     children = [await read_tree(domain, NiId(number, 0)) for number in await domain.children(directory)]
     return Branch(properties, tuple(children))

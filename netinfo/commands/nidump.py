@@ -23,7 +23,8 @@ from netinfo.commands.tool import (
     parse_around,
     run_tool,
 )
-from netinfo.flat import FORMATS, Dialect, FlatFormat
+from netinfo.flat.formats import FORMATS
+from netinfo.flat.model import Dialect, FlatFormat
 from netinfo.rawformat import Branch, dump_lines
 from wire.formats.netinfo import NiStatus
 

@@ -25,7 +25,7 @@ from netinfo.commands.tool import (
     run_tool,
     text,
 )
-from netinfo.flat import Dialect
+from netinfo.flat.model import Dialect
 from wire.formats.netinfo import NiId, NiStatus
 
 ALL = Option(("-a",), "search the whole tree of domains below the root, too")

@@ -24,7 +24,8 @@ from netinfo.commands.tool import (
     parse_around,
     run_tool,
 )
-from netinfo.flat import FORMATS, Dialect, FlatError, Item
+from netinfo.flat.formats import FORMATS
+from netinfo.flat.model import Dialect, FlatError, Item
 from netinfo.rawformat import RawFormatError, load
 from wire.formats.netinfo import LookupArgs, NiId, NiStatus, Property
 

@@ -4,8 +4,8 @@
     codec(LookupArgs).build(value)            -> bytes
     codec(List, SupParams(order=">")).stream()   takes the bytes of a long message as they come
 
-Interpreted Construct is the oracle: `Codec.interpret` and `Codec.interpret_build` read and write the same formats
-slowly, and agree with the generated functions on every value and every damage.
+Interpreted Construct is the oracle: `Codec.interpret` and `Codec.interpret_build` read and write the same
+formats slowly, and agree with the generated functions on every value and every damage.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import attrs
 from construct import ConstructError
@@ -22,7 +22,9 @@ from wire.codec.building import make_builder
 from wire.codec.parsing import make_parser, make_resumable
 from wire.formats.errors import Damage, FormatError
 from wire.formats.record import WireType, as_format
-from wire.formats.sup import SupParams
+
+if TYPE_CHECKING:
+    from wire.formats.sup import SupParams
 
 __all__ = ["Codec", "Damage", "FormatError", "Stream", "codec"]
 
@@ -30,10 +32,11 @@ T = TypeVar("T")
 
 
 class Stream(Generic[T]):
-    """One message read as its bytes come. `feed` until it is True; then `value` is the message, `rest` what follows it.
+    """One message read as its bytes come. `feed` until it is True; then `value` is the message, `rest` what
+    follows it.
 
-    Elements of a long list are taken out of the buffer as soon as they are whole, so what waits in it is at most one
-    element, and no byte is looked at more than once per element it belongs to.
+    Elements of a long list are taken out of the buffer as soon as they are whole, so what waits in it is at
+    most one element, and no byte is looked at more than once per element it belongs to.
     """
 
     def __init__(self, resume: Callable[..., Any]) -> None:
@@ -89,7 +92,8 @@ class Codec(Generic[T]):
         return make_parser(self.format, self._parameters, self._title)
 
     def parse_exact(self, data: bytes) -> T:
-        """The value that *data* is, to the last byte. Raises FormatError (TRAILING if bytes are left over)."""
+        """The value that *data* is, to the last byte. Raises FormatError (TRAILING if bytes are left
+        over)."""
         value, end = self.parse(data)
         if end != len(data):
             raise FormatError(Damage.TRAILING, "", end)
@@ -136,5 +140,6 @@ def codec(fmt: type[T], params: SupParams | None = None) -> Codec[T]: ...
 @overload
 def codec(fmt: WireType, params: SupParams | None = None) -> Codec[Any]: ...
 def codec(fmt: Any, params: SupParams | None = None) -> Codec[Any]:
-    """The codec of a message class or wire type; *params* for SUP's messages, whose layout depends on the session."""
+    """The codec of a message class or wire type; *params* for SUP's messages, whose layout depends on the
+    session."""
     return _codec(as_format(fmt), params)
