@@ -39,6 +39,17 @@ def normalise(name: bytes) -> bytes:
     return b"/".join(parts) or TOP
 
 
+def plain_name(name: bytes) -> bytes:
+    """A name as the original takes it from a message or a list file: up to its first NUL, without `./` in front.
+
+    (SUP 1.3, 2.9.) It may still be unsafe: see `normalise`.
+    """
+    name = name.partition(b"\0")[0]
+    while name.startswith(b"./") and len(name) > 2:
+        name = name[2:].lstrip(b"/")
+    return name
+
+
 def is_collection_name(name: bytes) -> bool:
     """Whether `name` can name a collection: it becomes part of the path `sup/<collection>/` (SUP 9.3.6)."""
     try:

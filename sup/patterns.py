@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from sup.names import plain_name
+
 MAX_ALTERNATIVES = 10_000
 """So many operands may come of one with braces: each further pair of braces multiplies them."""
 
@@ -42,7 +44,7 @@ def omitany_expression(pattern: bytes, historic: bool = False) -> re.Pattern[byt
 
 def any_of(patterns: Iterable[bytes], historic: bool = False) -> re.Pattern[bytes] | None:
     """One expression for many omitany patterns, to be tried once per name; None for no pattern at all."""
-    expressions = [omitany_expression(pattern, historic).pattern for pattern in patterns]
+    expressions = [omitany_expression(plain_name(pattern), historic).pattern for pattern in patterns]
     return (
         re.compile(b"|".join(b"(?:%s)" % expression for expression in expressions)) if expressions else None
     )
@@ -110,47 +112,62 @@ def _historic(pattern: bytes, star: bytes, ignored: int) -> bytes:
     What stands between two stars is matched as early as possible and for good, which is enough because a
     later start never helps, and keeps the work from growing with the power of the number of stars.
     """
-    first, *rest = [_fixed(part, ignored) for part in pattern.split(b"*")]
+    first, *rest = _between_stars(pattern, ignored)
     if not rest:
         return b"(?s:" + first + rb")\Z"
     *middle, last = rest
     early = b"".join(b"(?>" + star + b"?" + part + b")" for part in middle)
-    tail = star + last if last else b".*"
+    if last:
+        tail = star + last
+    elif ignored or not middle or middle[-1]:
+        tail = b".*"
+    else:  # of two stars at the end of a glob, the first wants something left for the second
+        tail = b".+"
     return b"(?s:" + first + early + tail + rb")\Z"
 
 
-def _fixed(part: bytes, ignored: int) -> bytes:
-    """An expression for a part of a pattern without `*`; every sign of it matches one byte."""
-    expression = bytearray()
+def _between_stars(pattern: bytes, ignored: int) -> list[bytes]:
+    """Expressions for the parts of a pattern between its stars; every sign of them matches one byte."""
+    parts = [b""]
     at = 0
-    while at < len(part):
-        sign = part[at : at + 1]
+    while at < len(pattern):
+        sign = pattern[at : at + 1]
         at += 1
-        if sign == b"?":
-            expression += b"."
+        if sign == b"*":
+            parts.append(b"")
+        elif sign == b"?":
+            parts[-1] += b"."
         elif sign == b"[":
-            start = at + ignored
-            end = part.find(b"]", start)
-            if end < 0:
-                return b"(?!)"
-            members = _members(part, start, end)
-            expression += (
-                b"[" + b"".join(rb"\x%02x" % byte for byte in members) + b"]" if members else b"(?!)"
-            )
-            at = end + 1
+            members, at = _class(pattern, at, ignored)
+            if not at:
+                return [b"(?!)"]
+            parts[-1] += b"[" + b"".join(rb"\x%02x" % byte for byte in members) + b"]" if members else b"(?!)"
         else:
-            expression += re.escape(sign)
-    return bytes(expression)
+            parts[-1] += re.escape(sign)
+    return parts
 
 
-def _members(part: bytes, start: int, end: int) -> list[int]:
-    """The bytes of a class; `-` is a range from the byte before it, whether or not that one is ignored."""
+def _class(pattern: bytes, at: int, ignored: int) -> tuple[list[int], int]:
+    """The members of a class whose `[` stands before `at`, and where it ends; 0 if it does not.
+
+    The two languages differ in ranges: in a glob the byte behind `-` is taken whatever it is, and is a
+    member as part of the range only; in omitany a range begins behind the byte before `-`, ignored or not,
+    and a `-` at the end ends the matching.
+    """
     members: set[int] = set()
-    for at in range(start, end):
-        if part[at] == ord("-"):
-            if at + 1 == end:
-                break
-            members.update(range(part[at - 1] + 1, part[at + 1] + 1))
-        else:
-            members.add(part[at])
-    return sorted(members)
+    at += ignored
+    low = pattern[at - 1] if ignored and at <= len(pattern) else 256
+    while at < len(pattern):
+        byte = pattern[at]
+        at += 1
+        if byte == ord("]"):
+            return sorted(members), at
+        if byte != ord("-"):
+            members.add(byte)
+            low = byte
+        elif ignored and pattern[at : at + 1] == b"]":
+            return sorted(members), at + 1
+        elif at < len(pattern):
+            members.update(range(low + 1, pattern[at] + 1))
+            at += not ignored
+    return [], 0

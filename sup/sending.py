@@ -17,6 +17,7 @@ from contextlib import ExitStack
 import attrs
 
 from sup.collection import Scan
+from sup.names import plain_name
 from sup.tree import Tree
 from sup.walk import Entry
 from wire.formats.sup import FILE_TYPE, EntryFlag, NeedEntry, Recv
@@ -96,14 +97,6 @@ def choose(
     files = [one for part in chosen for one in part if not stat.S_ISDIR(one.entry.mode)]
     directories = [one for part in chosen for one in reversed(part) if stat.S_ISDIR(one.entry.mode)]
     return Choice((*files, *directories), tuple(denied))
-
-
-def plain_name(name: bytes) -> bytes:
-    """A name as the original takes it from NEED: up to its first NUL, without `./` in front (SUP 1.3, 2.9)."""
-    name = name.partition(b"\0")[0]
-    while name.startswith(b"./") and len(name) > 2:
-        name = name[2:].lstrip(b"/")
-    return name
 
 
 def _examine(outgoing: Outgoing, leaders: dict[tuple[int, int], Outgoing]) -> Outgoing:

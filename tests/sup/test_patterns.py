@@ -42,6 +42,9 @@ from sup.patterns import (
         (b"[ab-]x", b"-x", True, False),
         (b"[abx", b"bx", False, False),
         (b"[]x", b"x", False, False),
+        (b"[", b"x", False, False),
+        (b"[a", b"x", False, False),
+        (b"[a-", b"x", False, False),
         (b"{a,b}", b"a", False, False),
         (b"{a,b}", b"{a,b}", True, True),
         (b"a**b", b"axb", True, False),
@@ -66,9 +69,9 @@ def test_many_stars_take_no_time(historic: bool) -> None:
 
 
 def test_any_of_is_each_of_them() -> None:
-    expression = any_of([b"*.o", b"x|y", b"*/CVS"])
+    expression = any_of([b"*.o", b"x|y", b"*/CVS", b".//z"])
     assert expression is not None
-    for name in (b"a.o", b"x|y", b"d/CVS"):
+    for name in (b"a.o", b"x|y", b"d/CVS", b"z"):
         assert expression.match(name)
     assert not expression.match(b"x")
     assert any_of([]) is None
@@ -85,6 +88,9 @@ def test_any_of_is_each_of_them() -> None:
         (b"[!a]", b"b", True, False),
         (b"[a", b"a", False, False),
         (b"?", b"ab", False, False),
+        (b"a**", b"a", True, False),
+        (b"[d*]", b"*", True, True),
+        (b"a***", b"ab", True, True),
         (b".*", b".x", True, True),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from sup.collection import Part, Scan
 from sup.listfile import Rules
+from sup.names import plain_name
 from sup.sending import (
     BATCH_FILES,
     CHUNK,
@@ -21,7 +22,6 @@ from sup.sending import (
     Reader,
     Sendable,
     choose,
-    plain_name,
 )
 from sup.tree import Tree
 from sup.walk import NEW, walk
