@@ -8,14 +8,27 @@ small RPC calls, that is between two and three times as fast (Twisted's own list
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Iterable
 from typing import Any, cast
 
 import attrs
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectError as TwistedConnectError
+from twisted.internet.error import (
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+)
+from twisted.internet.error import (
+    TimeoutError as TwistedTimeoutError,
+)
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IListeningPort,
@@ -23,11 +36,12 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
     ITCPTransport,
 )
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wire.transport.errors import ListenError
+from wire.transport.errors import ConnectError, ListenError
 from wire.transport.tap import Address, Transport
 
 log = Logger()
@@ -121,6 +135,46 @@ def listen_on(reactor: Any, listening: socket.socket, factory: IProtocolFactory)
         return NativePort(loop, listening, factory).startListening()
     with listening:
         return succeed(reactor.adoptStreamPort(listening.fileno(), listening.family, factory))
+
+
+async def connect_stream(
+    reactor: Any, address: Address, protocol: Any, timeout: float, port: int = 0
+) -> None:
+    """Connect *protocol* to *address*, whose host may be a name; *timeout* in seconds. port: of this side, 0 for any.
+
+    Raises ConnectError.
+    """
+    local = ("::" if ":" in address.host else "", port) if port else None
+    kind = TCP6ClientEndpoint if ":" in address.host else TCP4ClientEndpoint
+    try:
+        await connectProtocol(kind(reactor, address.host, address.port, timeout, local), protocol)
+    except TwistedTimeoutError:
+        raise ConnectError(f"{address} did not answer within {timeout:g} seconds.", errno.ETIMEDOUT) from None
+    except DNSLookupError:
+        raise ConnectError(f"No address is known for host {address.host}.") from None
+    except TwistedConnectError as error:
+        number = _errno_of(error)
+        why = os.strerror(number).lower() if number else str(error).rstrip(".")
+        raise ConnectError(f"{address} cannot be reached: {why}.", number) from error
+
+
+def _errno_of(error: TwistedConnectError) -> int:
+    """The system's number for what Twisted says."""
+    number = getattr(error, "osError", None)
+    if isinstance(number, OSError):
+        return number.errno or 0
+    return number if isinstance(number, int) else 0
+
+
+async def addresses_of(host: str) -> tuple[str, ...]:
+    """The IP addresses of a host, in the system's order; an address is its own. Raises ConnectError."""
+    if isIPAddress(host) or isIPv6Address(host):
+        return (host,)
+    try:
+        found = await deferToThread(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectError(f"No address is known for host {host}.") from error
+    return tuple(dict.fromkeys(str(where[0]) for *_, where in found))
 
 
 class Listening:
@@ -255,11 +309,17 @@ class NativeTransport(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        if self._producer is not None:
+        if self._write_ended:
+            self._all_sent()
+        elif self._producer is not None:
             if self._streaming:
                 self._producer.resumeProducing()
             else:
                 self._pull()
+
+    def _all_sent(self) -> None:
+        if IHalfCloseableProtocol.providedBy(self.protocol):
+            self.protocol.writeConnectionLost()
 
     def _broken(self) -> None:
         reason = Failure()
@@ -300,9 +360,10 @@ class NativeTransport(asyncio.Protocol):
         if self._read_ended:
             self._native.close()
             return
+        self._native.set_write_buffer_limits(high=0)  # so that `resume_writing` tells when all has been sent
         self._native.write_eof()
-        if IHalfCloseableProtocol.providedBy(self.protocol):
-            self.protocol.writeConnectionLost()
+        if not self._native.get_write_buffer_size():
+            self._all_sent()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if self._producer is not None:
@@ -346,11 +407,15 @@ class NativeTransport(asyncio.Protocol):
         return self._host
 
     def _option(self, level: int, name: int) -> bool:
-        return bool(self._native.get_extra_info("socket").getsockopt(level, name))
+        return bool(self.getHandle().getsockopt(level, name))
 
     def _set_option(self, level: int, name: int, enabled: bool) -> None:
         if self.connected:
-            self._native.get_extra_info("socket").setsockopt(level, name, int(enabled))
+            self.getHandle().setsockopt(level, name, int(enabled))
+
+    def getHandle(self) -> Any:
+        """The socket, or what uvloop lets others see of it: options can be set."""
+        return self._native.get_extra_info("socket")
 
     def getTcpNoDelay(self) -> bool:
         return self._option(socket.IPPROTO_TCP, socket.TCP_NODELAY)

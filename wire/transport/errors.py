@@ -35,7 +35,11 @@ class ListenError(TransportError):
 
 
 class ConnectError(TransportError):
-    """No connection to the other side came about."""
+    """No connection to the other side came about; `errno` is the system's number, 0 if it has none."""
+
+    def __init__(self, text: str, errno: int = 0) -> None:
+        self.errno = errno
+        super().__init__(text)
 
 
 class ConnectionClosed(TransportError):
@@ -48,6 +52,19 @@ class IdleTimeout(TransportError):
     def __init__(self, seconds: float, what: str = "The other side") -> None:
         self.seconds = seconds
         super().__init__(f"{what} sent nothing for {seconds:g} seconds.")
+
+
+class PeerGoaway(TransportError):
+    """The other side of a SUP session gave up (SUP 2.18); `reason` is what it said, None if it said nothing."""
+
+    def __init__(self, reason: bytes | None) -> None:
+        self.reason = reason
+        said = f": {reason.decode(errors='backslashreplace')!r}" if reason else ""
+        super().__init__(f"The other side gave up{said}.")
+
+
+class UnexpectedMessage(TransportError):
+    """The other side of a SUP session sent another message than its turn was."""
 
 
 class RecordError(TransportError):

@@ -46,14 +46,16 @@ class RpcLimits:
 class SupLimits:
     """Limits of SUP streams; times in seconds."""
 
-    connections: int = _limit(256)
-    """Connections at once, above which a server accepts no further ones. How many may be served (`-C`) is the
-    session's affair: it answers "busy"."""
+    connections: int = _limit(1024)
+    """Connections at once; further ones are closed at once. How many clients are served (`-C`) is the session's affair:
+    it answers "busy"."""
     probe: float = _limit(30.0)
     """The client's first four bytes (SUP 9.3)."""
     until_refuse: float = _limit(120.0)
-    """Silence before the client's REFUSE; the stream's first `idle_timeout`."""
+    """Silence of a client before its REFUSE: what a server's stream begins with as `idle_timeout`."""
     afterwards: float = _limit(1800.0)
-    """Silence after it: real clients say nothing while they delete, unpack and execute."""
+    """Silence of a client after it, and of a server: real ones say nothing while they scan, delete and execute."""
+    message: int = _limit(1024 * 1024 * 1024)
+    """One message; the longest lists of names stay below."""
     drain: float = _limit(2.0)
     """How long `finish` waits for the other side to close (SUP 12.1)."""

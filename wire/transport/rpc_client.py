@@ -13,18 +13,16 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError, ConnectBindError
-from twisted.internet.error import ConnectError as TwistedConnectError
-from twisted.internet.error import TimeoutError as TwistedTimeoutError
-from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import DatagramProtocol, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wire.codec import Stream, codec
 from wire.formats.errors import FormatError
 from wire.formats.rpc import AUTH_NONE, Auth, Procedure, Program
+from wire.transport.endpoint import addresses_of, connect_stream
 from wire.transport.errors import (
     ConnectError,
     RecordError,
@@ -264,13 +262,10 @@ class Connection(Protocol):
 
     transport: Any
 
-    def __init__(
-        self, client: StreamClient, taps: Sequence[Tap], service: str, connected: Deferred[None]
-    ) -> None:
+    def __init__(self, client: StreamClient, taps: Sequence[Tap], service: str) -> None:
         self._client = client
         self._taps = taps
         self._service = service
-        self._connected = connected
         self._reader = RecordReader(client.limits.tcp_reply)
         self._sink: PendingCall | None = None
         self._closing = False
@@ -281,7 +276,6 @@ class Connection(Protocol):
         self._tapped = Tapped(self._taps, "tcp", local, self._service)
         self._tapped.tell("open", self._peer, True)
         self._client.opened(self, local, self._peer)
-        self._connected.callback(None)
 
     def write(self, data: bytes) -> None:
         self._tapped.tell("data", self._peer, True, data)
@@ -344,46 +338,14 @@ async def connect_tcp(
         port = _free_reserved_port(ports, socket.SOCK_STREAM)
         client = StreamClient(reactor, program, limits or RpcLimits(), timeout)
         try:
-            await _connect(reactor, address, client, timeout, port, taps)
-        except ConnectBindError:
-            if port:
-                continue  # taken since it was tried
-            raise ConnectError(f"{address} cannot be reached: this machine has no free port.") from None
-        except TwistedTimeoutError:
-            raise ConnectError(f"{address} did not answer within {timeout:g} seconds.") from None
-        except TwistedConnectError as error:
-            if port and error.osError in _USED_LATELY:
-                continue
-            raise ConnectError(f"{address} cannot be reached: {_why(error)}.") from error
+            await connect_stream(
+                reactor, address, Connection(client, taps, f"{program.name} client"), timeout, port
+            )
+        except ConnectError as error:
+            if port and error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+                continue  # taken since it was tried, or connected to the same address a moment ago
+            raise
         return client
-
-
-def _connect(
-    reactor: Any, address: Address, client: StreamClient, timeout: float, port: int, taps: Sequence[Tap]
-) -> Deferred[None]:
-    connected: Deferred[None] = Deferred(lambda _: connector.disconnect())
-
-    class Connecting(ClientFactory):
-        noisy = False
-
-        def buildProtocol(self, addr: Any) -> Connection:
-            return Connection(client, taps, f"{client.program.name} client", connected)
-
-        def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-            if not connected.called:
-                connected.errback(reason)
-
-    local = ("::" if ":" in address.host else "", port) if port else None
-    connector = reactor.connectTCP(address.host, address.port, Connecting(), timeout, local)
-    return connected
-
-
-_USED_LATELY = (errno.EADDRNOTAVAIL, errno.EADDRINUSE)
-"""What connecting from a port gives that was connected to the same address a moment ago."""
-
-
-def _why(error: TwistedConnectError) -> str:
-    return os.strerror(error.osError).lower() if error.osError else str(error).rstrip(".").lower()
 
 
 def _free_reserved_port(ports: list[int], kind: socket.SocketKind) -> int:
@@ -481,10 +443,7 @@ async def connect_udp(
 
     Raises ConnectError where the name is unknown, or the address cannot be reached from here.
     """
-    try:
-        host = await reactor.resolve(address.host) if not _is_address(address.host) else address.host
-    except Exception as error:
-        raise ConnectError(f"No address is known for host {address.host}.") from error
+    host, *_ = await addresses_of(address.host)
     peer = Address(host, address.port)
     ports = list(RESERVED) if source_port == "reserved" else []
     random.shuffle(ports)
@@ -504,7 +463,3 @@ async def connect_udp(
                 f"{address} cannot be reached: {os.strerror(error.errno or 0).lower()}."
             ) from error
         return client
-
-
-def _is_address(host: str) -> bool:
-    return isIPAddress(host) or isIPv6Address(host)
