@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netinfo.superuser import same_user
+from netinfo.superuser import OwnAddresses, reserved_port, same_user
 from wire.transport.tap import Address
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -44,3 +44,28 @@ def test_a_peer_that_closed_before_it_was_asked_about_is_nobody() -> None:
             assert rule(peer, local, "tcp")
             client.close()
             assert not rule(peer, local, "tcp")
+
+
+def test_reserved_ports_of_own_addresses_are_root_s() -> None:
+    rule = reserved_port(lambda host: host in ("192.42.172.1", "127.0.0.1"))
+    assert rule(Address("192.42.172.1", 1023), LOCAL, "tcp")
+    assert not rule(Address("192.42.172.1", 1024), LOCAL, "tcp")
+    assert not rule(Address("192.42.172.2", 1023), LOCAL, "tcp")
+    assert not rule(Address("192.42.172.1", 0), LOCAL, "tcp")
+
+
+def test_over_udp_only_a_loopback_address_counts() -> None:
+    rule = reserved_port(lambda host: True)
+    assert rule(Address("127.0.0.1", 1000), LOCAL, "udp")
+    assert not rule(Address("192.42.172.1", 1000), LOCAL, "udp")
+
+
+def test_whether_an_address_is_own_is_remembered_for_a_while() -> None:
+    now = [0.0]
+    own = OwnAddresses(lambda: now[0])
+    assert own("127.0.0.1")
+    assert not own("192.0.2.1")
+    own._known["192.0.2.1"] = True  # as if it had just been configured
+    assert own("192.0.2.1")
+    now[0] = 11.0
+    assert not own("192.0.2.1")
