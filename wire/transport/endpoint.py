@@ -18,7 +18,7 @@ import attrs
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError as TwistedConnectError
 from twisted.internet.error import (
     ConnectionAborted,
@@ -36,6 +36,7 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
     ITCPTransport,
 )
+from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -147,7 +148,9 @@ async def connect_stream(
     local = ("::" if ":" in address.host else "", port) if port else None
     kind = TCP6ClientEndpoint if ":" in address.host else TCP4ClientEndpoint
     try:
-        await connectProtocol(kind(reactor, address.host, address.port, timeout, local), protocol)
+        await kind(reactor, address.host, address.port, timeout, local).connect(
+            cast("Any", _Single(protocol))
+        )
     except TwistedTimeoutError:
         raise ConnectError(f"{address} did not answer within {timeout:g} seconds.", errno.ETIMEDOUT) from None
     except DNSLookupError:
@@ -156,6 +159,18 @@ async def connect_stream(
         number = _errno_of(error)
         why = os.strerror(number).lower() if number else str(error).rstrip(".")
         raise ConnectError(f"{address} cannot be reached: {why}.", number) from error
+
+
+class _Single(Factory):
+    """A factory for one connection, whose protocol there is already."""
+
+    noisy = False
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return self._protocol
 
 
 def _errno_of(error: TwistedConnectError) -> int:

@@ -391,6 +391,7 @@ class DatagramClient(RpcClient):
             self._socket.write(call)
 
     def disconnect(self) -> None:
+        self._socket = None
         self.port.stopListening()
 
 
@@ -423,9 +424,12 @@ class Datagrams(DatagramProtocol):
         self._client.arrived(datagram)
 
     def connectionRefused(self) -> None:
-        for pending in tuple(self._client.pending.values()):
-            name = pending.procedure.name
-            pending.fail(RpcConnectionLost(f"Nobody listens at {self._peer}: {name} was not answered."))
+        if self._client.connected:
+            self._client.lost("found nobody who listens")
+            self._client.disconnect()
+
+    def stopProtocol(self) -> None:
+        self.connectionRefused()  # on some reactors a refusal just closes the socket
 
 
 async def connect_udp(
