@@ -104,8 +104,8 @@ class Dissector:
             return self._decode_as[destination_port], True
         return self._decode_as.get(source_port, ""), False
 
-    def _opened(self, opening: Opening) -> _Connection:
-        return _Connection(self, opening, self._emit, self._opener)
+    def _opened(self, opening: Opening) -> Connection:
+        return Connection(self, opening, self._emit, self._opener)
 
     # ---------------------------------------------------------------------------------------------------- UDP
 
@@ -165,13 +165,17 @@ def _forget_first(table: dict[Any, Any], limit: int) -> None:
 Reader = RecordReader | SupReader
 
 
-class _Connection:
+class Connection:
     """A TCP connection: hands its bytes to the readers of its protocol, once that is known
     (`reassembly.Sink`).
     """
 
     def __init__(
-        self, dissector: Dissector, opening: Opening, emit: Callable[[Message], None], opener: OpenFile | None
+        self,
+        dissector: Dissector,
+        opening: Opening,
+        emit: Callable[[Message], None],
+        opener: OpenFile | None = None,
     ) -> None:
         self._dissector = dissector
         self._opening = opening

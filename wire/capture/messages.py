@@ -141,9 +141,9 @@ class Notice(Message):
 class Head:
     """What the header of an RPC message says, apart from its xid; many messages share one.
 
-    size: bytes of the header, the xid included.  kind: ``call`` or ``reply``.  status: of a reply, what RPC itself says
-    of the call.  program, procedure: of a call, if they are explained here; protocol and name are theirs, or made of
-    their numbers.  argument, result: parsers.
+    size: bytes of the header, the xid included.  kind: ``call`` or ``reply``.  status: of a reply, what RPC
+    itself says of the call.  program, procedure: of a call, if they are explained here; protocol and name are
+    theirs, or made of their numbers.  argument, result: parsers.
     """
 
     body: rpc.Call | rpc.Reply
@@ -176,9 +176,10 @@ class CallRecord:
 class RpcMessage(Message):
     """A call or a reply of ONC RPC.
 
-    record: the message without record marks.  marks: (place in raw, length) of every record fragment; empty over UDP.
-    head: what its header says; None if that is damaged.  asked: the head of the call, be it this or the one it answers;
-    None if that is not in the capture.  body: arguments or result.  call: for a reply, its call.
+    record: the message without record marks.  marks: (place in raw, length) of every record fragment; empty
+    over UDP. head: what its header says; None if that is damaged.  asked: the head of the call, be it this or
+    the one it answers; None if that is not in the capture.  body: arguments or result.  call: for a reply,
+    its call.
     """
 
     record: bytes = b""
@@ -226,7 +227,9 @@ class RpcMessage(Message):
 
     @property
     def status(self) -> str:
-        """How a reply ended: the status that came with the result, or the one of RPC itself; empty for a call."""
+        """How a reply ended: the status that came with the result, or the one of RPC itself; empty for a
+        call.
+        """
         if self.head is None:
             return ""
         said = self.head.status

@@ -140,7 +140,7 @@ _PCAP_MAGIC: dict[int, tuple[type[pcap.PktHdr], float]] = {
 }
 
 
-def _layout(header: type, order: str = ">", skip: int = 0) -> struct.Struct:
+def layout(header: type, order: str = ">", skip: int = 0) -> struct.Struct:
     """The `struct` of a dpkt header's table of fields, from its byte `skip` on (a pcapng block's closing
     length left out).
     """
@@ -151,14 +151,14 @@ def _layout(header: type, order: str = ">", skip: int = 0) -> struct.Struct:
 
 
 def _read_pcap(file: BinaryIO, order: str, magic: int) -> Iterator[Frame | Notice]:
-    rest = _layout(pcap.FileHdr, order, skip=4)
+    rest = layout(pcap.FileHdr, order, skip=4)
     head = file.read(rest.size)
     if len(head) < rest.size:
         raise CaptureError("this pcap file ends inside its file header")
     link = rest.unpack(head)[-1] & 0xFFFF  # the upper half tells about frame check sequences
     _check_link(link)
     header_class, unit = _PCAP_MAGIC[magic]
-    header = _layout(header_class, order)
+    header = layout(header_class, order)
     size, unpack, read = header.size, header.unpack, file.read
     number, time = 0, 0.0
     while head := read(size):
@@ -257,10 +257,10 @@ def _read_pcapng(file: BinaryIO) -> Iterator[Frame | Notice]:
 
 _SIMPLE_PACKET = 3  # pcapng's Simple Packet Block, the one kind of packet that dpkt has no constant for
 _PACKET_BLOCKS = frozenset({pcapng.PCAPNG_BT_EPB, pcapng.PCAPNG_BT_PB, _SIMPLE_PACKET})
-_EPB = {order: _layout(pcapng.EnhancedPacketBlock, order, skip=8) for order in "<>"}
-_PB = {order: _layout(pcapng.PacketBlock, order, skip=8) for order in "<>"}
-_IDB = {order: _layout(pcapng.InterfaceDescriptionBlock, order, skip=8) for order in "<>"}
-_OPTION = {order: _layout(pcapng.PcapngOption, order) for order in "<>"}
+_EPB = {order: layout(pcapng.EnhancedPacketBlock, order, skip=8) for order in "<>"}
+_PB = {order: layout(pcapng.PacketBlock, order, skip=8) for order in "<>"}
+_IDB = {order: layout(pcapng.InterfaceDescriptionBlock, order, skip=8) for order in "<>"}
+_OPTION = {order: layout(pcapng.PcapngOption, order) for order in "<>"}
 _OPT_TSRESOL, _OPT_TSOFFSET = pcapng.PCAPNG_OPT_IF_TSRESOL, pcapng.PCAPNG_OPT_IF_TSOFFSET
 
 
@@ -406,7 +406,7 @@ def _check_link(link: int) -> None:
 
 # --------------------------------------------------------------------------------------------------------- IP
 
-_IP4, _IP6, _TCP, _UDP = _layout(ip.IP), _layout(ip6.IP6), _layout(tcp.TCP), _layout(udp.UDP)
+_IP4, _IP6, _TCP, _UDP = layout(ip.IP), layout(ip6.IP6), layout(tcp.TCP), layout(udp.UDP)
 _IP6_FRAGMENT = struct.Struct(">BBHI")
 _EXTENSIONS = frozenset({ip.IP_PROTO_HOPOPTS, ip.IP_PROTO_ROUTING, ip.IP_PROTO_DSTOPTS, ip.IP_PROTO_AH})
 _MAX_EXTENSIONS = 16

@@ -23,8 +23,8 @@ MAX_WAITING_SEGMENTS = 2048
 MAX_CONNECTIONS = 16_384
 """Connections remembered at once; past it, the one that began first is forgotten."""
 PATIENCE, GRACE = 8, 0.01
-"""Segments of the receiver, or seconds, after which bytes that it acknowledged, but that were not captured, are
-given up: recorders that read several queues may store an acknowledgement before the data."""
+"""Segments of the receiver, or seconds, after which bytes that it acknowledged, but that were not captured,
+are given up: recorders that read several queues may store an acknowledgement before the data."""
 NEARBY = 1 << 20
 """Data this close to where a closed connection ended is still its own (late, or sent again), in bytes."""
 

@@ -70,8 +70,8 @@ _MAX_HEADS, _MAX_SIZES = 1024, 8
 def read_head(record: bytes) -> Head:
     """What the header of *record* says, apart from its xid. Raises FormatError.
 
-    Headers repeat: all calls of one procedure by one caller have the same, but for the xid in their first four bytes.
-    So they are remembered by their bytes, and parsed only when they are new.
+    Headers repeat: all calls of one procedure by one caller have the same, but for the xid in their first
+    four bytes. So they are remembered by their bytes, and parsed only when they are new.
     """
     for size in _sizes:
         known = _heads.get(record[4:size])
