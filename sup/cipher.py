@@ -5,10 +5,11 @@ equal beginnings look equal. It is here so that such peers can be met, and so th
 """
 
 import functools
-from collections.abc import Iterable, Iterator
-from typing import TypeVar, cast
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any, TypeVar, cast
 
-from wire.formats.sup import Deny, List, ListEntry, Need, NeedEntry, Recv, Refuse
+from sup.channel import Channel
+from wire.formats.sup import Deny, List, ListEntry, Need, NeedEntry, Recv, Refuse, SupParams
 
 PLAIN_KEY = b"SuperMan"
 """The key that means no encryption at all in builds without the cipher, such as Debian's."""
@@ -37,17 +38,21 @@ class Cipher:
         """A string that may be NULL, which stays NULL."""
         return None if text is None else self.text(text)
 
-    def file(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The bytes of a file, however they are cut up."""
+    def file(self) -> Callable[[bytes], bytes]:
+        """What transforms the pieces of one file, one after another, however it is cut up."""
         at = 0
-        for chunk in chunks:
-            yield self._from(chunk, at)
-            at += len(chunk)
 
-    def _from(self, chunk: bytes, start: int) -> bytes:
-        """`chunk`, which begins at byte `start` of a file: every 2048th byte goes through the same table."""
-        done = bytearray(chunk)
-        for offset in range(min(CHUNK, len(chunk))):
+        def transform(piece: bytes) -> bytes:
+            nonlocal at
+            start, at = at, at + len(piece)
+            return self._from(piece, start)
+
+        return transform
+
+    def _from(self, piece: bytes, start: int) -> bytes:
+        """`piece`, which begins at byte `start` of a file: every 2048th byte goes through the same table."""
+        done = bytearray(piece)
+        for offset in range(min(CHUNK, len(piece))):
             done[offset::CHUNK] = done[offset::CHUNK].translate(self._tables[(start + offset) % CHUNK])
         return bytes(done)
 
@@ -81,6 +86,70 @@ class Cipher:
 
     def _entry(self, entry: ListEntry) -> ListEntry:
         return ListEntry(self.text(entry.name), entry.mode, entry.flags, entry.mtime)
+
+
+class EncryptedChannel:
+    """A channel whose messages and files are encrypted under a key, once LOGIN is granted (SUP 5.2)."""
+
+    def __init__(self, channel: Channel, cipher: Cipher) -> None:
+        self._channel = channel
+        self._cipher = cipher
+        self.peer = channel.peer
+        self.local = channel.local
+
+    @property
+    def params(self) -> SupParams:
+        return self._channel.params
+
+    @params.setter
+    def params(self, params: SupParams) -> None:
+        self._channel.params = params
+
+    @property
+    def idle_timeout(self) -> float:
+        return self._channel.idle_timeout
+
+    @idle_timeout.setter
+    def idle_timeout(self, seconds: float) -> None:
+        self._channel.idle_timeout = seconds
+
+    async def receive(self, *types: type[T]) -> T:
+        return self._cipher.message(await self._channel.receive(*types))
+
+    def send(self, *messages: Any) -> None:
+        self._channel.send(*map(self._cipher.message, messages))
+
+    async def drain(self) -> None:
+        await self._channel.drain()
+
+    async def receive_file(self, size: int, write: Callable[[bytes], None]) -> None:
+        transform = self._cipher.file()
+        await self._channel.receive_file(size, lambda piece: write(transform(piece)))
+
+    async def send_file(self, recv: Recv, chunks: Iterable[bytes] | AsyncIterable[bytes]) -> None:
+        transform = self._cipher.file()
+
+        async def transformed() -> AsyncIterator[bytes]:
+            if isinstance(chunks, AsyncIterable):
+                async for chunk in chunks:
+                    yield transform(chunk)
+            else:
+                for chunk in chunks:
+                    yield transform(chunk)
+
+        await self._channel.send_file(self._cipher.message(recv), transformed())
+
+    async def receive_probe(self) -> None:
+        await self._channel.receive_probe()
+
+    def send_probe(self) -> None:
+        self._channel.send_probe()
+
+    async def finish(self) -> None:
+        await self._channel.finish()
+
+    def abort(self) -> None:
+        self._channel.abort()
 
 
 @functools.lru_cache(maxsize=16)

@@ -20,7 +20,7 @@ ends the conversation at any step; an error of the server's is told in one (SUP 
 """
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -32,9 +32,10 @@ from sup.channel import Channel, ConnectionClosed, IdleTimeout, PeerGoaway, Unex
 from sup.cipher import PLAIN_KEY, Cipher, EncryptedChannel, UnusableKey
 from sup.collection import Collection, CollectionError, HostNotPermitted, Locked, ReleaseTree, log_line
 from sup.config import ANONYMOUS, NoSuchBase, ServerConfig
+from sup.names import plain_name
 from sup.releases import DEFAULT, NoSuchRelease
 from sup.report import printable
-from sup.sending import Choice, CompressionFailed, FileShrank, Reader, Sendable, choose, plain_name
+from sup.sending import Choice, CompressionFailed, FileShrank, Reader, Sendable, choose
 from sup.walk import Listener, Wanted
 from wire.codec import FormatError
 from wire.formats.sup import (
@@ -68,7 +69,7 @@ SCM_VERSION = b"4.3 BSD"
 
 LEFT_OUT_SHOWN = 20
 """Names that cannot be served and are logged, in one session."""
-DONE_NAMES = {
+DONE_NAMES: dict[int, str] = {
     DoneCode.SUCCESS: "done:",
     DoneCode.DONTLOG: "done:",
     DoneCode.SRVERROR: "refused:",
@@ -185,7 +186,6 @@ class Session:
         finally:
             if self.has_slot:
                 self.server.slots.give_back()
-            await self.channel.finish()
 
     async def _outcome(self) -> Over:
         """Have the conversation; how it ended."""
@@ -418,10 +418,17 @@ class Session:
             await self.channel.drain()
             return
         try:
-            await self.channel.send_file(one.recv, self._pieces(one))
+            await self.channel.send_file(one.recv, self._long_file(one) if one.left else (one.data,))
         except FileShrank as error:
             self.channel.abort()
             raise Over(DoneCode.GOAWAY, str(error)) from error
+
+    async def _long_file(self, one: Sendable) -> AsyncIterator[bytes]:
+        """The data of a long file. While a piece is read the one before is on its way."""
+        piece = one.data
+        while piece:
+            yield piece
+            piece = await self.server.in_reading_thread(one.rest)
 
     async def _end(self) -> NoReturn:
         """The client's DONE; before version 6 there is none, and the server says GOAWAY (SUP 2.2, 2.16)."""
@@ -429,7 +436,7 @@ class Session:
             self._say_last(Goaway(None))
             raise Over(DoneCode.SUCCESS, "Unknown")
         try:
-            done = await self.channel.receive(Done, Send)
+            done: Done | Send = await self.channel.receive(Done, Send)
             while isinstance(
                 done, Send
             ):  # asked for ahead of time, when links left nothing to answer (SUP 10.2)

@@ -1,0 +1,171 @@
+"""The file server as a running thing: sessions on a port, threads for what waits for the disk, places for clients.
+
+This is the shell around `sup.server`, whose rules know nothing of sockets, threads and processes.
+"""
+
+import mmap
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import ip_network
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from sup import hosts
+from sup.config import ServerConfig
+from sup.server import Server, Threads, serve
+from wire.transport.limits import SupLimits
+from wire.transport.sup_stream import MessageStream, SupListening, listen_sup
+from wire.transport.tap import Tap
+
+T = TypeVar("T")
+
+WAITING_CONNECTIONS = 192
+"""Connections besides those that are served: clients that have not yet said what they want, or are told busy."""
+WALKING_THREADS = 8
+READING_THREADS = 4
+"""Files are mostly in memory; more threads would only take the interpreter from one another."""
+
+
+class SharedSlots:
+    """Places for clients, counted over several processes without a lock (`-C`, `--workers`).
+
+    Each process keeps its own number in memory that all of them see, and reads those of the others. Two that
+    take the last place in the same instant may both get it, which `-C` can bear; a process that dies gives
+    its places back when its number is cleared.
+    """
+
+    def __init__(self, limit: int, processes: int = 1) -> None:
+        self._limit = limit
+        self._processes = processes
+        self._counts = mmap.mmap(-1, 4 * processes)
+        self._own = 0
+
+    def become(self, process: int) -> None:
+        """Be process number `process` from now on, counted from 0; nothing is taken yet."""
+        self._own = process
+        self.clear(process)
+
+    def clear(self, process: int) -> None:
+        """Give back everything that a process holds."""
+        struct.pack_into("i", self._counts, 4 * process, 0)
+
+    def taken(self) -> int:
+        """How many are taken in all processes together."""
+        return sum(struct.unpack(f"{self._processes}i", self._counts))
+
+    def take(self) -> bool:
+        if self.taken() >= self._limit:
+            return False
+        self._add(1)
+        return True
+
+    def give_back(self) -> None:
+        self._add(-1)
+
+    def _add(self, change: int) -> None:
+        (own,) = struct.unpack_from("i", self._counts, 4 * self._own)
+        struct.pack_into("i", self._counts, 4 * self._own, own + change)
+
+
+def resolve(name: str) -> list[str]:
+    """The addresses of a host name; none if it is not known."""
+    try:
+        return sorted({str(found[4][0]) for found in socket.getaddrinfo(name, None)})
+    except (OSError, UnicodeError):
+        return []
+
+
+def host_name(address: str) -> str:
+    """The name of an address, or the address if it has none."""
+    try:
+        return socket.gethostbyaddr(address)[0]
+    except (OSError, UnicodeError):
+        return address
+
+
+def is_own_address(address: str) -> bool:
+    """Whether `address` is one of this machine's: only then can a socket be bound to it."""
+    plain = hosts.plain_address(address)
+    family = socket.AF_INET6 if plain.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(plain), 0))
+        except OSError:
+            return False
+    return True
+
+
+class FileServer:
+    """Listens, and gives every connection a session of its own."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: ServerConfig,
+        slots: SharedSlots,
+        limits: SupLimits | None = None,
+        taps: Sequence[Tap] = (),
+    ) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._limits = limits or SupLimits(connections=config.max_clients + WAITING_CONNECTIONS)
+        self._taps = taps
+        self._allowed = [ip_network(network, strict=False) for network in config.clients]
+        self._walking = ThreadPool(0, WALKING_THREADS, "supfilesrv walks")
+        self._reading = ThreadPool(0, READING_THREADS, "supfilesrv reads")
+        self._server = Server(
+            config=config,
+            slots=slots,
+            in_thread=self._in(self._walking),
+            in_reading_thread=self._in(self._reading),
+            clock=time.time,
+            resolve=resolve,
+            host_name=host_name,
+            is_own_address=is_own_address,
+            idle=self._limits.afterwards,
+        )
+
+    def _in(self, pool: ThreadPool) -> Threads:
+        def run(function: Callable[..., T], *args: Any) -> Deferred[T]:
+            return deferToThreadPool(self._reactor, pool, function, *args)
+
+        return run
+
+    async def listen(self, host: str, port: int, reuse_port: bool = False) -> SupListening:
+        """Serve files at a port; 0 is any free one. Raises ListenError."""
+        self._start_threads()
+        return await listen_sup(
+            self._reactor,
+            host,
+            port,
+            self._session,
+            limits=self._limits,
+            taps=self._taps,
+            reuse_port=reuse_port,
+        )
+
+    def _start_threads(self) -> None:
+        for pool in (self._walking, self._reading):
+            if not pool.started:
+                pool.start()
+
+    def stop_threads(self) -> None:
+        """To be called when no session is left."""
+        for pool in (self._walking, self._reading):
+            if pool.started:
+                pool.stop()
+
+    async def _session(self, stream: MessageStream) -> None:
+        if self._allowed and not any(hosts.plain_address(stream.peer.host) in net for net in self._allowed):
+            self.log.warn("{peer}: not one of the clients that may connect", peer=stream.peer)
+            stream.abort()
+            return
+        await serve(stream, self._server)
