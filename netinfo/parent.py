@@ -9,7 +9,7 @@ there.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -68,12 +68,13 @@ class ParentFinder:
         if hierarchy.is_root(self.domain):
             self.domain.surroundings.parent = None
             return
-        if self._searching is None:
-            self._searching = self._start(self._search())
-        await self._wait(self._searching)
+        search = self._searching or self._start()
+        await self._wait(search)
 
-    def _start(self, search: Coroutine[Any, Any, None]) -> Deferred[None]:
+    def _start(self) -> Deferred[None]:
+        """Begin a search; fires when it is over, whatever came of it."""
         done: Deferred[None] = Deferred()
+        self._searching = done
 
         def finished(result: Any) -> None:
             self._searching = None
@@ -81,7 +82,7 @@ class ParentFinder:
                 log.failure("the search for the parent of {tag!r} failed", result, tag=self.domain.tag)
             done.callback(None)
 
-        Deferred.fromCoroutine(search).addBoth(finished)
+        Deferred.fromCoroutine(self._search()).addBoth(finished)
         return done
 
     def _wait(self, search: Deferred[None]) -> Deferred[None]:

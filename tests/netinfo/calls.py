@@ -35,7 +35,7 @@ def incoming(
 Handler = Callable[[Address, Program, Procedure, Any], Any]
 
 
-@attrs.define
+@attrs.define(slots=False)
 class FakeNetwork:
     """`Network` whose servers are one function: `answer(address, program, procedure, argument)`; it may
     raise."""

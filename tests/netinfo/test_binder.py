@@ -176,7 +176,7 @@ def test_domains_are_made_and_unmade() -> None:
     assert bound("CREATEMASTER", b"new") == NiStatus.NI_OK
     assert bound("CREATECLONE", clone) == NiStatus.NI_OK
     assert bound("CREATEMASTER", b"network") == NiStatus.NI_DUPTAG
-    assert bound("CREATECLONE", attrs.evolve(clone, tag=b"local")) == NiStatus.NI_DUPTAG
+    assert bound("CREATECLONE", CloneArgs(b"local", b"srv", 0x7F000001, b"network")) == NiStatus.NI_DUPTAG
     assert bound("DESTROYDOMAIN", b"nope") == NiStatus.NI_NOTAG
     assert bound("DESTROYDOMAIN", b"network") == NiStatus.NI_OK
     assert bound("GETREGISTER", b"network").status == NiStatus.NI_NOTAG
@@ -223,7 +223,7 @@ def test_a_no_is_silence_or_an_error(no: Any) -> None:
 
 def test_bind_of_an_unknown_tag_asks_nobody() -> None:
     bound = Bound()
-    assert bound("BIND", attrs.evolve(ASK, server_tag=b"nope"), STRANGER) is NO_REPLY
+    assert bound("BIND", BindArgs(0xC02AAC05, b"local", b"nope"), STRANGER) is NO_REPLY
     assert not bound.domains.done
 
 
@@ -233,14 +233,20 @@ def test_apple_s_binder_asks_whether_the_server_lives() -> None:
     assert Bound(APPLE)("GETREGISTER", b"network").body == AddrInfo(877, 878)
 
 
+def refusal(service: BinderService, number: int, transport: Transport, peer: Address) -> bytes | None:
+    try:
+        service.admit(number, transport, peer)
+    except Reject as reject:
+        return reject.reply
+    return None
+
+
 def refused_over(transport: Transport, generation: Generation, peer: Address) -> set[str]:
     service = Bound(generation).service
     refused = set()
     for procedure in NIBIND.procedures:
-        try:
-            service.admit(procedure.number, transport, peer)
-        except Reject as reject:
-            assert reject.reply.endswith(AuthStatus.AUTH_TOOWEAK.to_bytes(4, "big"))
+        if reply := refusal(service, procedure.number, transport, peer):
+            assert reply.endswith(AuthStatus.AUTH_TOOWEAK.to_bytes(4, "big"))
             refused.add(procedure.name)
     service.admit(99, transport, peer)  # not its business: PROC_UNAVAIL
     return refused
