@@ -30,6 +30,9 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "lab": Entry("emulators.commands.lab:lab", "Run every server on this machine, with samples to try."),
+    "capture": Entry(
+        "wire.capture.commands.capture:capture", "Record what passes between two programs, without root."
+    ),
     "dissect": Entry("wire.capture.commands.dissect:dissect", "Tell what a packet capture says."),
 }
 """In the order of ``--help``. An entry stands here only when it works."""
