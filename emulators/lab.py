@@ -37,7 +37,7 @@ SUP_DEBUG = "supfilesrv -P"
 
 @attrs.frozen
 class Service:
-    """One of the lab's servers. `historic` is the port it once had, `transports` such as ``UDP, TCP``."""
+    """One of the lab's servers. `historic` is the port it once had, `transports` such as ``udp tcp``."""
 
     name: str
     historic: int
@@ -108,10 +108,10 @@ class Lab:
         network = ReactorNetwork(self._reactor, [elsewhere(tap, self._is_own) for tap in settings.taps])
         host = self._host = Host(self._reactor, settings, self.config.ports, self.state.databases, network)
         portmapper = await host.start_portmapper()
-        self._add("portmapper", 111, portmapper, "tells where the binder is (ONC RPC program 100000)")
+        self._add("portmapper", 111, portmapper, "tells where nibindd is")
         host.settings = attrs.evolve(settings, portmapper_port=portmapper.port)
         binder = await host.start_binder()
-        self._add("nibindd", 766, binder, "NetInfo's binder: tells where each domain is (program 200100001)")
+        self._add("nibindd", 766, binder, "tells where the domains are")
         for tag in dict.fromkeys((*DOMAINS, *host.stored())):
             if tag in DOMAINS:
                 beginning = starter.sample(tag, settings.own_address, HOST)
@@ -121,12 +121,10 @@ class Lab:
             assert server.address is not None
             name = tag.decode()
             historic = {"local": 1033, "network": 877}.get(name, 0)
-            self._add(
-                f"domain {name}", historic, server.address, "NetInfo domain server (program 200100000)", tag
-            )
+            self._add(f"domain {name}", historic, server.address, "a NetInfo directory", tag)
 
     def _add(self, name: str, historic: int, address: Address, doc: str, tag: bytes = b"") -> None:
-        self.services.append(Service(name, historic, address, "UDP, TCP", doc, tag))
+        self.services.append(Service(name, historic, address, "udp tcp", doc, tag))
 
     def _is_own(self, address: Address) -> bool:
         here = {"127.0.0.1", self.address, *(own_addresses() if self.config.listen == ANY else ())}

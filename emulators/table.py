@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 
 from rich.console import Console
@@ -13,39 +15,46 @@ from emulators.lab import Lab
 from netinfo.starter import PASSWORDS
 
 
-def show(name: str, lab: Lab) -> None:
+def show(name: str, lab: Lab, console_url: str | None) -> None:
     """Print it all on stdout."""
     console = Console(file=sys.stdout, highlight=False)
-    console.print(f"[bold]Ghostports lab {name!r}[/]: state in {lab.state.directory}", soft_wrap=True)
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)  # never broken: commands are to be copied
+
+    say(f"Ghostports lab {name}: its state is in {lab.state.directory}\n", "bold")
     console.print(_services(lab))
+    say("")
     console.print(_accounts())
-    console.print(
-        "Whoever runs as the account that started the lab is its superuser; SUP's sample needs no account.\n",
-        soft_wrap=True,
-    )
-    console.print("[bold]Try in a second terminal[/]")
+    say("")
+    say(f"{_superusers()} write to NetInfo without a password; SUP's sample needs no account.")
+    if console_url is not None:
+        say(f"Watch it in a browser: {console_url}")
+    say("\nTry in a second terminal:", "bold")
     for hint in hints(lab):
-        says = f"{hint.says} ({hint.lacks})" if hint.lacks else hint.says
-        style = "dim" if hint.lacks else ""
-        console.print(Text(f"  # {says}", style="dim"), soft_wrap=True)
-        console.print(Text(f"  {hint.command}", style=style), soft_wrap=True)
-    console.print()
+        say(f"  # {hint.says} ({hint.lacks})" if hint.lacks else f"  # {hint.says}", "dim")
+        say(f"  {hint.command}", "dim" if hint.lacks else "")
     for note in lab.notes:
-        console.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
-    console.print("Each request appears below; Ctrl-C ends the lab.", soft_wrap=True)
+        say(f"\nNote: {note}", "yellow")
+    say("\nEach request appears below; Ctrl-C ends the lab.")
     sys.stdout.flush()
 
 
+def _superusers() -> str:
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    return "Commands run by root" if name == "root" else f"Commands run by {name} or root"
+
+
 def _services(lab: Lab) -> Table:
-    table = Table("service", "historic port", "here", "over", "what it is", box=None, header_style="bold")
+    table = Table("service", "once", "now", "what it is", box=None, padding=(0, 2), header_style="bold")
     for service in lab.services:
         historic = str(service.historic) if service.historic else ""
-        table.add_row(service.name, historic, str(service.address), service.transports, service.doc)
+        table.add_row(service.name, historic, f"{service.address} {service.transports}", service.doc)
     return table
 
 
 def _accounts() -> Table:
-    table = Table("account", "domain", "password", box=None, header_style="bold")
+    table = Table("account", "domain", "password", box=None, padding=(0, 2), header_style="bold")
     for tag, accounts in PASSWORDS.items():
         for account, password in accounts.items():
             table.add_row(account.decode(), tag.decode(), password.decode())

@@ -33,6 +33,9 @@ ADVICE = {
 @click.option("--historic-ports", is_flag=True, help="Take the historic ports themselves, which needs root.")
 @click.option("--port-base", type=click.IntRange(min=0), metavar="N",
               help="Take N + the historic port (default 10000); 0 takes any free ports.")  # fmt: skip
+@click.option("--console", "console_port", type=click.IntRange(0, 65_535), metavar="PORT",
+              help="Serve the web console here, or at the next free port (default 8877).")  # fmt: skip
+@click.option("--no-console", is_flag=True, help="Do without the web console.")
 @click.option("--fault", metavar="SPEC",
               help="Lose, delay and repeat messages by chance, as in drop=0.1,delay=50ms,dup=0.05.")  # fmt: skip
 @click.option("--user", default="", metavar="NAME",
@@ -45,6 +48,8 @@ def lab(
     listen: str | None,
     historic_ports: bool,
     port_base: int | None,
+    console_port: int | None,
+    no_console: bool,
     fault: str | None,
     user: str,
 ) -> None:
@@ -57,10 +62,14 @@ def lab(
     """
     if historic_ports and port_base is not None:
         raise click.UsageError("--historic-ports and --port-base exclude each other.")
+    if no_console and console_port is not None:
+        raise click.UsageError("--console and --no-console exclude each other.")
     try:
         config = with_options(
             config_file,
             {
+                "console": False if no_console else None if console_port is None else True,
+                "console_port": console_port,
                 "listen": listen,
                 "historic_ports": historic_ports or None,
                 "port_base": port_base,
@@ -91,6 +100,10 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
         raise click.ClickException(str(error)) from error
 
     async def start(reactor: Any) -> Stop:
+        from emulators.console.app import (
+            Console,
+        )  # here: its web server takes hold of the reactor that is installed
+
         running = Lab(reactor, config, held)
         requests = RequestLog()
         running.watcher.listeners.append(requests)
@@ -101,12 +114,17 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
             raise ProgramError(f"{error} {advice}".rstrip()) from error
         except StoreError as error:
             raise ProgramError(f"{str(error).rstrip('.')}. Or begin anew with --fresh.") from error
-        show(name, running)
+        console = Console(reactor, running, name) if config.console else None
+        if console is not None:
+            await console.start(config.console_port)
+        show(name, running, console.url if console is not None else None)
         sweeping = LoopingCall(lambda: requests.sweep(time.time()))
         sweeping.start(1.0, now=False)
 
         async def stop() -> None:
             sweeping.stop()
+            if console is not None:
+                await console.stop()
             await running.stop()
             click.echo("The lab has ended.")
 
