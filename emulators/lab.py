@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from emulators.config import LabConfig
 from emulators.faults import FaultyReactor
+from emulators.samples import COLLECTION
 from emulators.state import State
 from emulators.watch import Watcher, elsewhere
 from netinfo import starter
@@ -23,6 +24,9 @@ from netinfo.client.reactor import ReactorNetwork
 from netinfo.generation import GENERATIONS
 from netinfo.host import Host
 from netinfo.settings import Settings
+from sup.config import CollectionConfig, ServerConfig
+from sup.service import FileServer, SharedSlots
+from wire.transport.endpoint import Listening
 from wire.transport.errors import ListenError
 from wire.transport.tap import Address, Tap
 
@@ -31,6 +35,7 @@ log = Logger()
 HOST = "srv"
 """What the lab's machine is called in its own domains (NETINFO 7.4)."""
 DOMAINS = (b"local", b"network")
+SUP_PORT, SUP_DEBUG_PORT = 871, 1127
 SUP_DEBUG = "supfilesrv -P"
 """The file server's second port, for Debian's `sup -P`."""
 
@@ -61,6 +66,8 @@ class Lab:
         self._reactor = FaultyReactor(reactor, config.faults, random.Random()) if config.faults else reactor  # noqa: S311
         self._taps = tuple(taps)
         self._host: Host | None = None
+        self._files: FileServer | None = None
+        self._listening: list[Listening] = []
 
     @property
     def address(self) -> str:
@@ -80,6 +87,7 @@ class Lab:
         """Open everything. Raises ListenError and StoreError, and has closed again what it opened."""
         try:
             await self._start_netinfo()
+            await self._start_sup()
             self._look_at_addresses()
         except BaseException:
             await self.stop()
@@ -88,6 +96,11 @@ class Lab:
     async def stop(self) -> None:
         """Close everything; what was acknowledged is on disk."""
         self.services.clear()
+        while self._listening:
+            await self._listening.pop().stop()
+        if self._files is not None:
+            self._files.stop_threads()
+            self._files = None
         if self._host is not None:
             await self._host.stop()
             self._host = None
@@ -108,10 +121,10 @@ class Lab:
         network = ReactorNetwork(self._reactor, [elsewhere(tap, self._is_own) for tap in settings.taps])
         host = self._host = Host(self._reactor, settings, self.config.ports, self.state.databases, network)
         portmapper = await host.start_portmapper()
-        self._add("portmapper", 111, portmapper, "tells where nibindd is")
+        self._add("portmapper", 111, portmapper, "finds nibindd")
         host.settings = attrs.evolve(settings, portmapper_port=portmapper.port)
         binder = await host.start_binder()
-        self._add("nibindd", 766, binder, "tells where the domains are")
+        self._add("nibindd", 766, binder, "finds the domains")
         for tag in dict.fromkeys((*DOMAINS, *host.stored())):
             if tag in DOMAINS:
                 beginning = starter.sample(tag, settings.own_address, HOST)
@@ -121,10 +134,44 @@ class Lab:
             assert server.address is not None
             name = tag.decode()
             historic = {"local": 1033, "network": 877}.get(name, 0)
-            self._add(f"domain {name}", historic, server.address, "a NetInfo directory", tag)
+            self._add(f"domain {name}", historic, server.address, "NetInfo directory", tag)
 
     def _add(self, name: str, historic: int, address: Address, doc: str, tag: bytes = b"") -> None:
         self.services.append(Service(name, historic, address, "udp tcp", doc, tag))
+
+    # --- SUP ----------------------------------------------------------------------------------------------------
+
+    async def _start_sup(self) -> None:
+        chosen = self.config.sup
+        base = str(self.state.collections / COLLECTION)
+        config = ServerConfig(
+            listen=self.config.listen,
+            max_clients=chosen.max_clients,
+            bases=(str(self.state.collections),),
+            collections={COLLECTION: CollectionConfig(base=base)},
+            historic=chosen.historic,
+        )
+        slots = SharedSlots(chosen.max_clients)
+        taps = (self.watcher.sup, *self._taps)
+        self._files = files = FileServer(self._reactor, config, slots, chosen.limits, taps)
+        listening = await files.listen(self.config.listen, self.config.ports.at(SUP_PORT))
+        self._listening.append(listening)
+        self._add_sup("supfilesrv", SUP_PORT, listening.address, f"SUP collection {COLLECTION}")
+        try:
+            listening = await files.listen(self.config.listen, SUP_DEBUG_PORT)
+        except ListenError as error:
+            self.notes.append(
+                f"{error} So Debian's `sup -P`, which knows no other port, does not find this lab."
+            )
+        else:
+            self._listening.append(listening)
+            self._add_sup(SUP_DEBUG, SUP_DEBUG_PORT, listening.address, "the same, for sup -P")
+        self.state.write_supfile(self.address)
+
+    def _add_sup(self, name: str, historic: int, address: Address, doc: str) -> None:
+        self.services.append(Service(name, historic, address, "tcp", doc))
+
+    # --- addresses ----------------------------------------------------------------------------------------------
 
     def _is_own(self, address: Address) -> bool:
         here = {"127.0.0.1", self.address, *(own_addresses() if self.config.listen == ANY else ())}

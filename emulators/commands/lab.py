@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import click
 
 from emulators.config import ConfigError, LabConfig, with_options
 from emulators.state import DEFAULT_NAME, StateError, directory_of, open_state
+from wire.capture.recording import Recording, pcap_options
+from wire.transport.tap import Tap
 
 ADVICE = {
     errno.EADDRINUSE: "Is another lab running? Stop it, or choose other ports: --port-base 20000, or 0 for any free.",
@@ -38,6 +41,7 @@ ADVICE = {
 @click.option("--no-console", is_flag=True, help="Do without the web console.")
 @click.option("--fault", metavar="SPEC",
               help="Lose, delay and repeat messages by chance, as in drop=0.1,delay=50ms,dup=0.05.")  # fmt: skip
+@pcap_options
 @click.option("--user", default="", metavar="NAME",
               help="Started as root, become this account (default: anon where it exists, else nobody).")  # fmt: skip
 def lab(
@@ -52,6 +56,7 @@ def lab(
     no_console: bool,
     fault: str | None,
     user: str,
+    recording: Recording,
 ) -> None:
     """Run portmapper, binder, two NetInfo domains and a SUP file server, with samples to try.
 
@@ -79,10 +84,11 @@ def lab(
         directory = state if state is not None else directory_of(name)
     except (ConfigError, StateError) as error:
         raise click.UsageError(str(error)) from error
-    raise SystemExit(_serve(name, config, directory, fresh, user))
+    with recording.taps() as taps:
+        raise SystemExit(_serve(name, config, directory, fresh, user, taps))
 
 
-def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str) -> int:
+def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str, taps: Sequence[Tap]) -> int:
     """Run until Ctrl-C; the exit code."""
     from twisted.internet.task import LoopingCall
 
@@ -104,7 +110,7 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
             Console,
         )  # here: its web server takes hold of the reactor that is installed
 
-        running = Lab(reactor, config, held)
+        running = Lab(reactor, config, held, taps)
         requests = RequestLog()
         running.watcher.listeners.append(requests)
         try:
