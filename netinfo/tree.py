@@ -362,7 +362,6 @@ class Tree:
                 if parent.index is not None:
                     parent.index.replace(vacancy.number, here.properties, ())
                 del parent.children[vacancy.number]
-                parent.family = next(FAMILIES)
             del self.directories[vacancy.number]
         self._vacate(vacancy.number, vacancy.instance)
 

@@ -45,6 +45,7 @@ VALUES = st.sampled_from([b"a", b"b", b"c", b"", b"a\0b"])
 PROPERTIES = st.lists(st.tuples(NAMES, st.lists(VALUES, max_size=3)), max_size=4)
 PLACES = st.sampled_from([0, 1, 2, 3, 7, NI_INDEX_NULL])
 INDEXES = st.integers(0, 4)
+STALE = st.integers(0, 9).map(lambda drawn: drawn == 9)
 
 
 def sent(properties: list[tuple[bytes, list[bytes]]]) -> tuple[Property, ...]:
@@ -83,7 +84,8 @@ class Against(RuleBasedStateMachine):
         return result
 
     def pick(self, data: st.DataObject) -> int:
-        return data.draw(st.sampled_from([*sorted(self.nodes), 99]))
+        numbers = sorted(self.nodes)
+        return data.draw(st.sampled_from([*numbers, *numbers, 99]))
 
     def named(self, number: int, stale: bool) -> NiId:
         node = self.nodes.get(number)
@@ -103,7 +105,7 @@ class Against(RuleBasedStateMachine):
             return self.generation.first_instance
         return self.last[number] + 1 if number in self.last else self.generation.first_instance
 
-    @rule(data=st.data(), properties=PROPERTIES, where=PLACES, stale=st.booleans())
+    @rule(data=st.data(), properties=PROPERTIES, where=PLACES, stale=STALE)
     def create(self, data: st.DataObject, properties: Any, where: int, stale: bool) -> None:
         parent = self.pick(data)
         result = self.ask("CREATE", n.CreateArgs(self.named(parent, stale), sent(properties), where, None))
@@ -120,7 +122,7 @@ class Against(RuleBasedStateMachine):
         child, above = NiId(number, self.nodes[number].instance), NiId(parent, self.nodes[parent].instance)
         assert result == ok(n.CreateBody(child, above))
 
-    @rule(data=st.data(), stale_parent=st.booleans(), stale_child=st.booleans())
+    @rule(data=st.data(), stale_parent=STALE, stale_child=STALE)
     def destroy(self, data: st.DataObject, stale_parent: bool, stale_child: bool) -> None:
         child = self.pick(data)
         parent = data.draw(
@@ -145,7 +147,7 @@ class Against(RuleBasedStateMachine):
         self.nodes[parent].children.remove(child)
         self.changed(parent, result)
 
-    @rule(data=st.data(), properties=PROPERTIES, stale=st.booleans())
+    @rule(data=st.data(), properties=PROPERTIES, stale=STALE)
     def write(self, data: st.DataObject, properties: Any, stale: bool) -> None:
         number = self.pick(data)
         result = self.ask("WRITE", n.WriteArgs(self.named(number, stale), sent(properties)))
@@ -175,7 +177,7 @@ class Against(RuleBasedStateMachine):
         i=INDEXES,
         j=INDEXES,
         value=VALUES,
-        stale=st.booleans(),
+        stale=STALE,
     )
     def change_property(
         self, data: st.DataObject, kind: str, i: int, j: int, value: bytes, stale: bool
@@ -289,6 +291,23 @@ class Against(RuleBasedStateMachine):
         checksum = sum((number + 1) * node.instance for number, node in self.nodes.items())
         assert self.domain.tree.checksum == checksum
 
+    @invariant()
+    def finds_the_same(self) -> None:
+        if not hasattr(self, "nodes"):
+            return
+        tree = self.domain.tree
+        for number, node in self.nodes.items():
+            expected: dict[tuple[bytes, bytes], list[int]] = {}
+            for child in node.children:
+                for key, values in dict(reversed(self.nodes[child].properties)).items():
+                    for value in dict.fromkeys(values):
+                        expected.setdefault((key, value), []).append(child)
+            for key in (b"name", b"k", b"", b"\xff"):
+                for value in (b"a", b"b", b"c", b""):
+                    assert list(tree.find(tree.directories[number], key, value)) == expected.get(
+                        (key, value), []
+                    )
+
 
 class AgainstApple(Against):
     generation = APPLE
@@ -296,7 +315,7 @@ class AgainstApple(Against):
 
 TestNext = Against.TestCase
 TestApple = AgainstApple.TestCase
-TestNext.settings = TestApple.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestNext.settings = TestApple.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------
@@ -328,7 +347,7 @@ def test_create_tells_clones_the_id_it_chose() -> None:
     (event,) = b.domain.take()
     assert isinstance(event, Changed)
     assert event.procedure is NETINFO.by_name["CREATE"]
-    assert event.argument == attrs.evolve(call, target=child)
+    assert event.argument == n.CreateArgs(call.parent, call.properties, call.where, child)
 
 
 def test_version_reads_are_apples() -> None:
