@@ -286,17 +286,22 @@ def _node(node: Node, raw: bytes, depth: int) -> Iterator[str]:
     indent = "  " * depth
     if node.children:
         says = f"{indent}{node.name}  {says_of(node)}".rstrip()
-        yield _line(node.start, b"", says, node.doc)
+        yield _line(node.start, b"", says, doc_of(node))
         for child in node.children:
             yield from _node(child, raw, depth + 1)
         return
     data = raw[node.start : node.end]
     says = f"{indent}{node.name}  {says_of(node)}"
-    yield _line(node.start, data[:HEX], says, node.doc)
+    yield _line(node.start, data[:HEX], says, doc_of(node))
     for start in range(HEX, min(len(data), 64), HEX):
         yield _line(node.start + start, data[start : start + HEX], "", "")
     if len(data) > 64:
         yield f"      … {len(data) - 64:,} more bytes of this field"
+
+
+def doc_of(node: Node) -> str:
+    """What a field is for, as one line."""
+    return " ".join(node.doc.partition("\n\n")[0].split())
 
 
 def says_of(node: Node) -> str:

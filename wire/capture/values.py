@@ -14,9 +14,9 @@ import attrs
 
 from wire.capture.explanation import explanation
 from wire.capture.messages import Message, Notice, RpcMessage, SupMessage
-from wire.capture.text import says_of, summary
+from wire.capture.text import doc_of, says_of, summary
 from wire.explain import Node
-from wire.formats import netinfo, rpc
+from wire.formats import netinfo, nibind, rpc
 
 
 def text_of(data: bytes) -> str:
@@ -88,7 +88,7 @@ def _rpc(message: RpcMessage) -> dict[str, Any]:
 def fields(node: Node) -> dict[str, Any]:
     """A field tree: names, byte ranges, meanings, and the sentence that says what each field is for."""
     made: dict[str, Any] = {"name": node.name, "start": node.start, "end": node.end}
-    says, doc = says_of(node), node.doc
+    says, doc = says_of(node), doc_of(node)
     if says:
         made["meaning"] = says
     if doc:
@@ -108,7 +108,7 @@ def _named(*names: str) -> Callable[[Message], str | None]:
 
     def get(message: Message) -> str | None:
         for name in names:
-            found = getattr(message.value, name, None)
+            found = getattr(_said(message), name, None)
             if isinstance(found, bytes):
                 return text_of(found)
         return None
@@ -116,11 +116,23 @@ def _named(*names: str) -> Callable[[Message], str | None]:
     return get
 
 
+def _said(message: Message) -> Any:
+    """The arguments, the result's body, or the SUP message."""
+    value = message.value
+    return value.body if isinstance(value, netinfo.Result) else value
+
+
+def _tag(message: Message) -> str | None:
+    """The domain tag in a message; some of the binder's arguments are nothing else."""
+    said = _said(message)
+    if isinstance(said, bytes) and message.protocol == nibind.NIBIND.name:
+        return text_of(said)
+    return _named("tag", "server_tag")(message)
+
+
 def _directory(message: Message) -> int | None:
     """The number of the directory that a NetInfo message is about."""
-    value = message.value
-    if isinstance(value, netinfo.Result):
-        value = value.body
+    value = _said(message)
     for name in ("id", "parent", "self_id"):
         found = getattr(value, name, None)
         if isinstance(found, netinfo.NiId):
@@ -170,7 +182,7 @@ NAMES: dict[str, Name] = {
     "name": Name(str, _named("name"), "name of a file, or of a property"),
     "key": Name(str, _named("key"), "property that LOOKUP compares"),
     "value": Name(str, _named("value"), "value that LOOKUP seeks"),
-    "tag": Name(str, _named("tag", "server_tag"), "NetInfo domain tag"),
+    "tag": Name(str, _tag, "NetInfo domain tag"),
     "collection": Name(str, _named("collection"), "SUP collection"),
     "reason": Name(str, _named("reason", "error"), "reason in GOAWAY, DONE or LOGACK"),
     "note": Name(str, lambda m: "; ".join(m.notes) or None, "what is remarkable about it"),
