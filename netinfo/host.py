@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -81,10 +82,12 @@ class Host:
     # --- starting and stopping --------------------------------------------------------------------------------
 
     async def start_portmapper(self, port: int | None = None) -> Address:
-        """Be this host's portmapper. Raises ListenError."""
+        """Be this host's portmapper, whose port is then taken to be that of every host. Raises
+        ListenError."""
         number = self.ports.portmapper if port is None else port
         listening = await self._portmapper_rpc.listen(self.reactor, self.settings.listen, number)
         self.portmapper_address = listening.address
+        self.settings = attrs.evolve(self.settings, portmapper_port=listening.address.port)
         register_itself(self.table, listening.address.port)
         return listening.address
 

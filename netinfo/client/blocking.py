@@ -13,23 +13,10 @@ from typing import Any
 
 from netinfo.client.multicall import Multicall
 from netinfo.client.network import Answer, Target
-from wire.codec import codec
-from wire.formats.errors import FormatError
-from wire.formats.rpc import (
-    AUTH_NONE,
-    RPC_VERSION,
-    Accepted,
-    AcceptStatus,
-    Auth,
-    Call,
-    Message,
-    MsgType,
-    Procedure,
-    Program,
-    Reply,
-)
-from wire.transport.errors import ConnectError, RpcConnectionLost, RpcError, RpcProtocolError, RpcTimeout
+from wire.formats.rpc import Auth, Procedure, Program
+from wire.transport.errors import ConnectError, RpcConnectionLost, RpcTimeout
 from wire.transport.record import RecordReader, mark
+from wire.transport.rpc_message import XID, build_call, read_reply
 
 REPLY_LIMIT = 64 * 1024 * 1024
 """Longest reply accepted over TCP, in bytes."""
@@ -122,17 +109,15 @@ class TcpLink:
 
     async def call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
         self._xid = (self._xid + 1) & 0xFFFFFFFF
-        data = encode_call(self._xid, self._program, procedure, argument, credential)
+        data = build_call(self._xid, self._program, procedure, argument, credential)
         deadline = time.monotonic() + patience
         try:
             self._socket.settimeout(patience)
             self._socket.sendall(mark(len(data)) + data)
             while True:
-                record = self._records.next()
-                if record is not None:
-                    if record[:4] == data[:4]:
-                        return decode_reply(record, procedure)
-                    continue
+                for record in self._records:
+                    if record[:XID] == data[:XID]:
+                        return read_reply(procedure, record)
                 if not _readable(self._socket, deadline):
                     raise RpcTimeout(f"{procedure.name} was not answered within {patience:g} seconds.")
                 received = self._socket.recv(CHUNK)
@@ -160,7 +145,7 @@ class UdpLink:
         self._program = program
 
     async def call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
-        data = encode_call(secrets.randbits(32), self._program, procedure, argument, credential)
+        data = build_call(secrets.randbits(32), self._program, procedure, argument, credential)
         end = time.monotonic() + patience
         host, port = self._socket.getpeername()
         try:
@@ -168,8 +153,8 @@ class UdpLink:
                 self._socket.send(data)
                 while _readable(self._socket, min(end, now + RETRY)):
                     reply = self._socket.recv(DATAGRAM_LIMIT)
-                    if reply[:4] == data[:4]:
-                        return decode_reply(reply, procedure)
+                    if reply[:XID] == data[:XID]:
+                        return read_reply(procedure, reply)
         except ConnectionRefusedError:
             raise ConnectError(f"Nothing listens on UDP port {port} of {host}.") from None
         except OSError as error:
@@ -180,31 +165,6 @@ class UdpLink:
 
     def close(self) -> None:
         self._socket.close()
-
-
-def encode_call(xid: int, program: Program, procedure: Procedure, argument: Any, credential: Auth) -> bytes:
-    """A call's bytes, without record mark."""
-    call = Call(RPC_VERSION, program.number, program.version, procedure.number, credential, AUTH_NONE)
-    return codec(Message).build(Message(xid, MsgType.CALL, call)) + codec(procedure.argument).build(argument)
-
-
-def decode_reply(data: bytes, procedure: Procedure) -> Any:
-    """The result in a reply. Raises `RpcError` where there is none."""
-    try:
-        message, end = codec(Message).parse(data)
-        if not isinstance(message.body, Reply):
-            raise RpcProtocolError(f"The server answered {procedure.name} with a call.")
-        reply = message.body.body
-        if not isinstance(reply, Accepted):
-            why = getattr(reply.body, "name", reply.status.name)
-            raise RpcError(f"The server refused {procedure.name}: {why}.")
-        if reply.status is not AcceptStatus.SUCCESS:
-            name = getattr(reply.status, "name", reply.status)
-            raise RpcError(f"The server could not serve {procedure.name}: {name}.")
-        result, _ = codec(procedure.result).parse(data, end)
-        return result
-    except FormatError as error:
-        raise RpcProtocolError(f"The reply to {procedure.name} is damaged: {error}.") from error
 
 
 def _readable(sock: socket.socket, deadline: float) -> bool:

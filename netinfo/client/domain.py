@@ -45,7 +45,13 @@ from wire.formats.netinfo import (
     WritePropArgs,
 )
 from wire.formats.rpc import AUTH_NONE, Auth, AuthFlavor, AuthUnix
-from wire.transport.errors import ConnectionClosed, TransportError
+from wire.transport.errors import (
+    ConnectionClosed,
+    RpcConnectionLost,
+    RpcError,
+    RpcTimeout,
+    TransportError,
+)
 
 ROOT = NiId(0, 0)
 """The root, for reading; reads ignore the instance."""
@@ -149,37 +155,32 @@ class Domain:
             self.close()
             raise
 
-    async def _rebind(self, error: Exception) -> None:
-        """Put the next server that can be connected to in front. Raises *error* again if there is none."""
-        for _ in range(len(self.servers) - 1):
-            self.servers.append(self.servers.pop(0))
-            if self._master is not None:
-                self._master = (self._master - 1) % len(self.servers)
-            try:
-                await self._connected(self.options.read_timeout)
-                return
-            except (TransportError, NetInfoError):
-                continue
-        raise error
-
     async def _read(self, name: str, argument: Any) -> Any:
-        """A call that any server can answer: when one fails another is asked, and after all of them a pause
-        is made, 0, 4, 8 ... 64 seconds, as long as patience lasts."""
+        """A call that any server can answer: each is tried in turn, and after all of them a pause is made, 0,
+        4, 8 ... 64 seconds, as long as patience lasts.
+        """
         waited, pause = 0.0, 0.0
         while True:
-            try:
-                return await self._attempt(name, argument, self.options.read_timeout)
-            except (TransportError, NetInfoError) as error:
-                last = error
-            try:
-                await self._rebind(last)
-                continue
-            except (TransportError, NetInfoError) as error:
-                if waited + pause >= self.options.patience:
-                    raise self._failed(error) from error
+            for _ in self.servers:
+                try:
+                    return await self._attempt(name, argument, self.options.read_timeout)
+                except (TransportError, NetInfoError) as error:
+                    if _is_refusal(error):
+                        raise self._failed(error) from error
+                    last = error
+                self._rotate()
+            if waited + pause >= self.options.patience:
+                raise self._failed(last) from last
             await self.network.sleep(pause)
             waited += pause
             pause = min(pause + 4.0, 64.0)
+
+    def _rotate(self) -> None:
+        """Put the next server in front."""
+        self.close()
+        self.servers.append(self.servers.pop(0))
+        if self._master is not None:
+            self._master = (self._master - 1) % len(self.servers)
 
     async def _write(self, name: str, argument: Any) -> Any:
         """A call for the master alone; it never fails over."""
@@ -205,17 +206,18 @@ class Domain:
             self._master = 0
 
     async def _find_master(self) -> int:
-        (master, *_) = values_of(await self.read(ROOT), b"master") or (b"",)
-        host, _, tag = master.partition(b"/")
+        reader = Domain(self.network, self.servers, attrs.evolve(self.options, reads_from_master=False))
         try:
-            machines = (await self.lookup(ROOT, NAME, b"machines"))[0]
-            machine = await self.lookupread(NiId(machines, 0), NAME, host)
+            (master, *_) = values_of(await reader.read(ROOT), b"master") or (b"",)
+            host, _, tag = master.partition(b"/")
+            machines = (await reader.lookup(ROOT, NAME, b"machines"))[0]
+            machine = await reader.lookupread(NiId(machines, 0), NAME, host)
         except NetInfoError as error:
             if isinstance(error, CommunicationError):
                 raise
-            raise NetInfoError(
-                NiStatus.NI_CANTFINDADDRESS, f"master {os.fsdecode(master)} of {self}"
-            ) from None
+            raise NetInfoError(NiStatus.NI_CANTFINDADDRESS, f"master of {self}") from None
+        finally:
+            reader.close()
         addresses = {os.fsdecode(address) for address in values_of(machine, b"ip_address")}
         for index, server in enumerate(self.servers):
             if isinstance(server, TaggedServer) and server.tag == tag and server.portmapper.host in addresses:
@@ -410,6 +412,11 @@ class Domain:
             here = NiId(body.ids[0], 0)
         found: NiId = await self._ok("SELF", here, about)
         return found
+
+
+def _is_refusal(error: Exception) -> bool:
+    """A server that answered and would not do it: another would not either."""
+    return isinstance(error, RpcError) and not isinstance(error, (RpcTimeout, RpcConnectionLost))
 
 
 def _about(directory: NiId) -> str:

@@ -13,18 +13,8 @@ from collections.abc import Iterator
 import attrs
 
 from netinfo.client.network import Answer, Target
-from wire.codec import codec
-from wire.formats.errors import FormatError
-from wire.formats.rpc import (
-    AUTH_NONE,
-    RPC_VERSION,
-    Accepted,
-    AcceptStatus,
-    Call,
-    Message,
-    MsgType,
-    Reply,
-)
+from wire.transport.errors import RpcError
+from wire.transport.rpc_message import XID, build_call, read_reply
 
 
 @attrs.frozen
@@ -37,29 +27,16 @@ class Multicall:
     def datagrams(self) -> Iterator[tuple[str, int, bytes]]:
         """Host, port and bytes of each call; the same every time, so that repeating them is harmless."""
         for index, target in enumerate(self.targets):
-            procedure = target.procedure
-            call = Call(
-                RPC_VERSION,
-                target.program.number,
-                target.program.version,
-                procedure.number,
-                AUTH_NONE,
-                AUTH_NONE,
-            )
-            header = codec(Message).build(Message(self.first_xid + index, MsgType.CALL, call))
-            yield target.host, target.port, header + codec(procedure.argument).build(target.argument)
+            call = build_call(self.first_xid + index, target.program, target.procedure, target.argument)
+            yield target.host, target.port, call
 
     def answer(self, datagram: bytes, host: str) -> Answer | None:
         """What a datagram from *host* answers; None unless it is a success."""
+        index = int.from_bytes(datagram[:XID], "big") - self.first_xid
+        if not 0 <= index < len(self.targets):
+            return None
         try:
-            message, end = codec(Message).parse(datagram)
-            index = message.xid - self.first_xid
-            if not 0 <= index < len(self.targets) or not isinstance(message.body, Reply):
-                return None
-            accepted = message.body.body
-            if not isinstance(accepted, Accepted) or accepted.status is not AcceptStatus.SUCCESS:
-                return None
-            result, _ = codec(self.targets[index].procedure.result).parse(datagram, end)
-        except FormatError:
+            result = read_reply(self.targets[index].procedure, datagram)
+        except RpcError:
             return None
         return Answer(index, host, result)

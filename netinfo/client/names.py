@@ -169,6 +169,12 @@ def escape(name: bytes) -> bytes:
     return re.sub(rb"([\\/=])", rb"\\\1", name)
 
 
+def escape_domain(name: bytes) -> bytes:
+    """A domain's name as one component of a domain path: slash and backslash get a backslash (NETINFO
+    4.5)."""
+    return re.sub(rb"([\\/])", rb"\\\1", name)
+
+
 def local_portmapper(environ: Mapping[str, str] = os.environ) -> Portmapper:
     """This host's portmapper: 127.0.0.1:111, or what GHOSTPORTS_PORTMAP=HOST:PORT says. Raises
     `BadNameError`."""

@@ -21,6 +21,7 @@ from netinfo.client.names import (
     ServerName,
     TaggedServer,
     escape,
+    escape_domain,
     local_portmapper,
 )
 from netinfo.client.network import Network
@@ -166,7 +167,7 @@ class Opener:
                 raise
             return ()
         values = (value for entry in await domain.list(machines, b"serves") for value in entry.names or ())
-        names = (name for name, slash, _ in (value.partition(b"/") for value in values) if slash)
+        names = (name for name, slash, _ in (value.rpartition(b"/") for value in values) if slash)
         return tuple(dict.fromkeys(name for name in names if name not in (b".", b"..")))
 
     async def _machines_serving(self, domain: Domain, name: bytes) -> list[tuple[str, bytes]]:
@@ -210,13 +211,13 @@ class Opener:
             for value in values_of(await parent.read(machine), b"serves"):
                 name, slash, tag = value.rpartition(b"/")
                 if slash and tag == server.tag and name not in (b".", b".."):
-                    return escape(name)
+                    return escape_domain(name)
         return UNKNOWN
 
 
 def _tags(entry: Entry, name: bytes) -> Iterable[bytes]:
     """The tags under which an entry's machine serves the domain of that name."""
     for value in entry.names or ():
-        left, slash, tag = value.partition(b"/")
-        if slash and left == name:
+        theirs, slash, tag = value.rpartition(b"/")
+        if slash and theirs == name:
             yield tag

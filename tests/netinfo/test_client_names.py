@@ -18,7 +18,7 @@ from netinfo.client.names import (
 
 
 @pytest.mark.parametrize(
-    "text, server",
+    ("text", "server"),
     [
         ("srv/network", TaggedServer(Portmapper("srv", 111), b"network")),
         ("192.42.172.1/local", TaggedServer(Portmapper("192.42.172.1", 111), b"local")),
@@ -33,7 +33,7 @@ def test_server_names(text: str, server: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, problem",
+    ("text", "problem"),
     [
         ("network", NameProblem.FORMAT),
         ("", NameProblem.FORMAT),
@@ -57,7 +57,7 @@ def test_bad_server_names_say_what_is_missing(text: str, problem: NameProblem) -
 
 
 @pytest.mark.parametrize(
-    "text, absolute, steps",
+    ("text", "absolute", "steps"),
     [
         (".", False, (b".",)),
         ("..", False, (b"..",)),
@@ -95,5 +95,5 @@ def test_escapes_survive_the_round_trip() -> None:
 def test_the_environment_moves_the_portmapper() -> None:
     assert local_portmapper({}) == Portmapper("127.0.0.1", 111)
     assert local_portmapper({"GHOSTPORTS_PORTMAP": "127.0.0.9:10111"}) == Portmapper("127.0.0.9", 10111)
-    with pytest.raises(BadNameError, match="GHOSTPORTS_PORTMAP=srv: write HOST:PORT"):
+    with pytest.raises(BadNameError, match=r"GHOSTPORTS_PORTMAP=srv: write HOST:PORT"):
         local_portmapper({"GHOSTPORTS_PORTMAP": "srv"})

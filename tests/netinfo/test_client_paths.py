@@ -8,7 +8,7 @@ def names(*values: bytes) -> tuple[Step, ...]:
 
 
 @pytest.mark.parametrize(
-    "path, absolute, steps",
+    ("path", "absolute", "steps"),
     [
         (b"/", True, ()),
         (b"", False, ()),
