@@ -98,8 +98,10 @@ class Reader:
         if match is None:
             blanks = BLANKS.match(self.text, self.position)
             self.start = blanks.end() if blanks else self.position
-            if self.start < len(self.text):
+            if self.text[self.start : self.start + 1] == b'"':
                 raise self.error("a quoted string has no end")
+            if self.start < len(self.text):
+                raise self.error("a backslash at the end of the text escapes nothing")
             self.kind, self.token = "end", b""
             return
         self.kind = match.lastgroup or ""
