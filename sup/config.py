@@ -24,8 +24,10 @@ from cattrs.v import format_exception
 
 from sup import controlfile
 from sup.names import is_collection_name
+from sup.supfile import parse_hosts
 from sup.tree import is_within
 from sup.walk import MAX_ENTRIES
+from wire.transport.limits import SupLimits
 
 T = TypeVar("T")
 
@@ -82,6 +84,8 @@ class ServerConfig:
     name_server: bool = False
     """Answer the questions of protocol 4 and 5 clients for the hosts of a collection (SUP 2.19)."""
     name_port: int = attrs.field(default=869, validator=[attrs.validators.ge(0), attrs.validators.le(65535)])
+    limits: SupLimits = attrs.Factory(SupLimits)
+    """What a connection may cost: bytes and seconds."""
     max_entries: int = attrs.field(default=MAX_ENTRIES, validator=attrs.validators.ge(1))
     """Names in one collection."""
 
@@ -145,6 +149,13 @@ class ServerConfig:
         """Who may have a collection; empty: everybody."""
         held = self.collections.get(collection.decode("utf-8", "surrogateescape"))
         return held.users if held else ()
+
+    def hosts(self, own: str) -> dict[bytes, tuple[str, ...]]:
+        """Which hosts serve a collection, for the name server: coll.host, and for what the configuration names
+        this machine, `own`. Raises SupfileError for a coll.host that cannot be read."""
+        path = Path(self.supfiles, "coll.host")
+        listed = parse_hosts(path.read_bytes(), str(path)) if self.supfiles and path.is_file() else {}
+        return {os.fsencode(name): (own,) for name in self.collections} | listed
 
     def coll_dir(self) -> dict[bytes, bytes]:
         """The collections of coll.dir and their base directories (SUP 6.7)."""

@@ -11,15 +11,18 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from sup import hosts
+from sup.channel import Channel
 from sup.config import ServerConfig
 from sup.server import Server, Threads, serve
-from wire.transport.limits import SupLimits
+from sup.trace import TracingChannel
+from wire.transport.endpoint import Listening
 from wire.transport.sup_stream import MessageStream, SupListening, listen_sup
 from wire.transport.tap import Tap
 
@@ -111,13 +114,17 @@ class FileServer:
         reactor: Any,
         config: ServerConfig,
         slots: SharedSlots,
-        limits: SupLimits | None = None,
         taps: Sequence[Tap] = (),
+        trace: int = 0,
+        tell_connections: bool = False,
     ) -> None:
+        """`trace` is the level of `-N`, 0 for none; `tell_connections` logs each as it comes (`-l`)."""
         self._reactor = reactor
-        self._config = config
-        self._limits = limits or SupLimits(connections=config.max_clients + WAITING_CONNECTIONS)
+        least = config.max_clients + WAITING_CONNECTIONS
+        self._limits = attrs.evolve(config.limits, connections=max(config.limits.connections, least))
         self._taps = taps
+        self._trace = trace
+        self._tell_connections = tell_connections
         self._allowed = [ip_network(network, strict=False) for network in config.clients]
         self._walking = ThreadPool(0, WALKING_THREADS, "supfilesrv walks")
         self._reading = ThreadPool(0, READING_THREADS, "supfilesrv reads")
@@ -139,18 +146,33 @@ class FileServer:
 
         return run
 
-    async def listen(self, host: str, port: int, reuse_port: bool = False) -> SupListening:
-        """Serve files at a port; 0 is any free one. Raises ListenError."""
+    async def listen(
+        self, host: str, port: int, reuse_port: bool = False, after_one: Callable[[], None] | None = None
+    ) -> SupListening:
+        """Serve files at a port; 0 is any free one. Raises ListenError.
+
+        With `after_one`, the port is closed when a client connects, and the function called when it is served.
+        """
         self._start_threads()
-        return await listen_sup(
+        listening: SupListening
+
+        async def once(stream: MessageStream) -> None:
+            await Listening.stop(listening)
+            await self.session(stream)
+            await stream.finish()
+            if after_one is not None:
+                after_one()
+
+        listening = await listen_sup(
             self._reactor,
             host,
             port,
-            self._session,
+            once if after_one else self.session,
             limits=self._limits,
             taps=self._taps,
             reuse_port=reuse_port,
         )
+        return listening
 
     def _start_threads(self) -> None:
         for pool in (self._walking, self._reading):
@@ -163,9 +185,17 @@ class FileServer:
             if pool.started:
                 pool.stop()
 
-    async def _session(self, stream: MessageStream) -> None:
+    async def session(self, stream: MessageStream) -> None:
+        """Serve one client."""
         if self._allowed and not any(hosts.plain_address(stream.peer.host) in net for net in self._allowed):
             self.log.warn("{peer}: not one of the clients that may connect", peer=stream.peer)
             stream.abort()
             return
-        await serve(stream, self._server)
+        if self._tell_connections:
+            self.log.info("{peer}: connected", peer=stream.peer)
+        channel: Channel = stream
+        if self._trace:
+            channel = TracingChannel(
+                stream, self._trace, lambda line: self.log.info("{peer}: {line}", peer=stream.peer, line=line)
+            )
+        await serve(channel, self._server)

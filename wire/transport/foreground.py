@@ -41,13 +41,15 @@ def run_server(
     account: str = "",
     writable: Sequence[Path] = (),
     debug: bool = False,
+    silent: bool = False,
 ) -> int:
     """Run a server until SIGINT or SIGTERM; its exit code: 0, or 1 after a sentence on stderr.
 
     account: whom a server started as root becomes; "" for the first of `DEFAULT_ACCOUNTS`.
     writable: directories that then belong to that account.
+    silent: log warnings and errors only.
     """
-    log_to_stderr(debug)
+    log_to_stderr(debug, silent)
     install_reactor()
     from twisted.internet import reactor
 
@@ -184,9 +186,9 @@ class Lines:
     """Writes log events as ``14:02:11 text``; failures with their trace. The libraries' own chatter is left
     out."""
 
-    def __init__(self, out: TextIO, debug: bool = False) -> None:
+    def __init__(self, out: TextIO, debug: bool = False, silent: bool = False) -> None:
         self._out = out
-        self._least = LogLevel.debug if debug else LogLevel.info
+        self._least = LogLevel.debug if debug else LogLevel.warn if silent else LogLevel.info
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level", LogLevel.info)
@@ -202,8 +204,8 @@ class Lines:
             self._out.flush()
 
 
-def log_to_stderr(debug: bool = False) -> None:
+def log_to_stderr(debug: bool = False, silent: bool = False) -> None:
     """Send Twisted's log to stderr, a line an event."""
     globalLogBeginner.beginLoggingTo(
-        [cast(Any, Lines(sys.stderr, debug))], redirectStandardIO=False, discardBuffer=True
+        [cast(Any, Lines(sys.stderr, debug, silent))], redirectStandardIO=False, discardBuffer=True
     )
