@@ -1,0 +1,168 @@
+"""Changes as people think of them, over a domain in memory (NETINFO 6.3, 6.5)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import pytest
+
+from netinfo.client import editing
+from netinfo.client.domain import Domain
+from netinfo.client.errors import NetInfoError
+from netinfo.client.local import open_local
+from netinfo.client.network import run
+from netinfo.domain import Domain as Rules
+from netinfo.generation import NEXT
+from netinfo.rawformat import Branch, load, plant
+from wire.formats.netinfo import NiId, NiStatus, Property
+
+T = TypeVar("T")
+
+TEXT = b"""{ "master" = ( "srv/network" ); CHILDREN = (
+  { "name" = ( "users" ); CHILDREN = (
+    { "name" = ( "ann" ); "uid" = ( "101" ); "twice" = ( "a" ); "twice" = ( "b" ); },
+    { "name" = ( "ben" ); "uid" = ( "102" ); } ) },
+  { "name" = ( "groups" ); "empty" = ( ); } ) }"""
+
+
+@pytest.fixture
+def domain() -> Domain:
+    return open_local(Rules(b"network", plant(load(TEXT), NEXT)), "test", lambda changes: None)
+
+
+def find(domain: Domain, path: bytes) -> NiId:
+    return run(domain.find(path))
+
+
+def read(domain: Domain, path: bytes) -> dict[bytes, tuple[bytes, ...]]:
+    return {prop.name: prop.values for prop in run(domain.read(find(domain, path)))}
+
+
+def gathered(items: AsyncIterator[T]) -> list[T]:
+    async def gather() -> list[T]:
+        return [item async for item in items]
+
+    return run(gather())
+
+
+def test_a_property_by_name_is_the_first_of_that_name(domain: Domain) -> None:
+    ann = find(domain, b"/users/ann")
+    assert run(editing.index_of(domain, ann, b"twice")) == 2
+    assert run(editing.property_of(domain, ann, b"twice")) == (b"a",)
+    assert run(editing.index_of(domain, ann, b"nope")) is None
+    with pytest.raises(NetInfoError) as caught:
+        run(editing.property_of(domain, ann, b"nope"))
+    assert caught.value.status == NiStatus.NI_NOPROP
+
+
+def test_setting_overwrites_or_appends(domain: Domain) -> None:
+    here = run(editing.set_property(domain, find(domain, b"/users/ann"), b"uid", (b"7",)))
+    run(editing.set_property(domain, here, b"new", (b"x", b"y")))
+    assert [p.name for p in run(domain.read(here))] == [b"name", b"uid", b"twice", b"twice", b"new"]
+    assert read(domain, b"/users/ann")[b"uid"] == (b"7",)
+
+
+def test_removing_takes_every_property_of_the_name(domain: Domain) -> None:
+    here, removed = run(editing.remove_properties(domain, find(domain, b"/users/ann"), b"twice"))
+    assert removed == 2
+    assert run(editing.remove_properties(domain, here, b"twice")) == (here, 0)
+
+
+def test_a_path_is_made_where_it_is_missing(domain: Domain) -> None:
+    made = run(editing.make_path(domain, b"/users/carl/uid=7/x\\/y"))
+    assert read(domain, b"/users/carl/uid=7") == {b"uid": (b"7",)}
+    assert read(domain, b"/users/carl/uid=7/x\\/y") == {b"name": (b"x/y",)}
+    assert run(editing.make_path(domain, b"/users/carl/uid=7/x\\/y")) == made, "success without change"
+    assert run(editing.make_path(domain, b"/")) == run(domain.root())
+
+
+def test_trees_are_removed_whole(domain: Domain) -> None:
+    run(editing.make_path(domain, b"/users/ann/deep/deeper"))
+    users = find(domain, b"/users")
+    root = run(editing.parent_of(domain, users))
+    after = run(editing.remove_tree(domain, root, users.object))
+    assert after.instance == root.instance + 1
+    assert len(run(domain.children(after))) == 1
+    groups = find(domain, b"/groups")
+    assert run(editing.remove_children(domain, groups)) == groups
+
+
+def test_trees_are_read_and_loaded(domain: Domain) -> None:
+    users = find(domain, b"/users")
+    branch = run(editing.read_tree(domain, users))
+    assert [child.properties[0].values for child in branch.children] == [(b"ann",), (b"ben",)]
+    replaced = Branch((Property(b"name", (b"people",)),), (Branch((Property(b"name", (b"zed",)),)),))
+    run(editing.load_tree(domain, users, replaced))
+    assert run(editing.read_tree(domain, find(domain, b"/people"))) == replaced
+    with pytest.raises(NetInfoError):
+        find(domain, b"/users")
+
+
+def test_a_copy_may_go_into_its_own_original(domain: Domain) -> None:
+    users = find(domain, b"/users")
+    run(editing.copy_tree(domain, users, users))
+    inner = run(editing.read_tree(domain, find(domain, b"/users/users")))
+    assert [child.properties[0].values for child in inner.children] == [(b"ann",), (b"ben",)]
+
+
+def test_children_are_read_one_after_another(domain: Domain) -> None:
+    users = find(domain, b"/users")
+    found = gathered(editing.read_children(domain, users))
+    assert [{p.name: p.values for p in properties}[b"uid"] for _, properties in found] == [
+        (b"101",),
+        (b"102",),
+    ]
+
+
+def test_a_child_that_goes_away_meanwhile_is_left_out(domain: Domain) -> None:
+    users = find(domain, b"/users")
+
+    async def visit() -> list[bytes]:
+        names = []
+        async for child, properties in editing.read_children(domain, users):
+            names.append(properties[0].values[0])
+            ben = await domain.find(b"/users/ben")
+            await domain.destroy(await domain.self_id(users), ben)
+            assert child.object
+        return names
+
+    assert run(visit()) == [b"ann"]
+
+
+def test_the_way_to_a_directory(domain: Domain) -> None:
+    assert run(editing.path_of(domain, find(domain, b"/users/ann"))) == b"/users/ann"
+    assert run(editing.path_of(domain, run(domain.root()))) == b"/"
+    made = run(domain.create(find(domain, b"/users"), ())).child
+    assert run(editing.path_of(domain, made)) == b"/users/dir: %d" % made.object
+    slashed = run(editing.make_path(domain, b"/a\\/b\\=c"))
+    assert run(editing.path_of(domain, slashed)) == b"/a\\/b\\=c"
+
+
+def test_somebody_else_in_between_is_noticed(domain: Domain) -> None:
+    ann = find(domain, b"/users/ann")
+    run(editing.set_property(domain, ann, b"uid", (b"7",)))
+    with pytest.raises(NetInfoError) as caught:
+        run(editing.set_property(domain, ann, b"uid", (b"8",)))
+    assert caught.value.status == NiStatus.NI_STALE
+
+
+def test_a_change_that_cannot_be_kept_is_taken_back() -> None:
+    rules = Rules(b"network", plant(load(TEXT), NEXT))
+
+    def full(changes: Any) -> None:
+        raise OSError("no space left on the disk")
+
+    domain = open_local(rules, "test", full)
+    before = rules.tree.checksum
+    with pytest.raises(OSError, match=r"no space left"):
+        run(editing.make_path(domain, b"/new"))
+    assert rules.tree.checksum == before
+
+
+def test_a_database_without_a_server_has_neither_parent_nor_binder(domain: Domain) -> None:
+    assert run(domain.network.resolve("anything")) == "anything"
+    assert run(domain.network.multicall([], [1.0])) is None
+    run(domain.network.sleep(1000.0))
+    domain.close()
+    assert run(domain.root()).object == 0
