@@ -26,14 +26,16 @@ from netinfo.access import Guards
 from netinfo.generation import GENERATIONS
 from netinfo.ports import ANY, DEFAULT_BASE, HISTORIC, Ports
 from netinfo.settings import SUPERUSERS
-from sup.config import ConfigError, read
-from wire.transport.limits import RpcLimits, SupLimits
+from sup.config import ConfigError, ServerConfig, read
+from wire.transport.limits import RpcLimits
 
 CONSOLE_PORT = 8877
 HIGHEST_BASE = 65_535 - 1_127
 """Above it the last of the historic numbers would be no port any more."""
 
-__all__ = ["ConfigError", "LabConfig", "NetInfoConfig", "SupConfig", "with_options"]
+DECIDED_BY_THE_LAB = ("listen", "port", "user", "workers", "name_server", "name_port")
+
+__all__ = ["ConfigError", "LabConfig", "NetInfoConfig", "with_options"]
 
 
 @attrs.frozen(kw_only=True)
@@ -45,16 +47,6 @@ class NetInfoConfig:
     """`same-user`, so that a student can write; the servers' own default is `reserved-port` (NETINFO 3.2)."""
     guards: Guards = attrs.Factory(Guards)
     limits: RpcLimits = attrs.Factory(RpcLimits)
-
-
-@attrs.frozen(kw_only=True)
-class SupConfig:
-    """How the lab's file server behaves."""
-
-    max_clients: int = attrs.field(default=64, validator=ge(0))
-    historic: bool = False
-    """Read list files as the original does, quirks included."""
-    limits: SupLimits = attrs.Factory(SupLimits)
 
 
 @attrs.frozen(kw_only=True)
@@ -73,13 +65,19 @@ class LabConfig:
     fault: str = ""
     """What the network does wrong, such as ``drop=0.1,delay=50ms,dup=0.05``."""
     netinfo: NetInfoConfig = attrs.Factory(NetInfoConfig)
-    sup: SupConfig = attrs.Factory(SupConfig)
+    sup: ServerConfig = attrs.Factory(ServerConfig)
+    """As `supfilesrv --config` has it, but for what the lab itself decides; the sample is served besides."""
+    sup_debug_port: bool = True
+    """Serve SUP on port 1127 besides, where Debian's `sup -P` looks."""
 
     def __attrs_post_init__(self) -> None:
         try:
             ipaddress.IPv4Address(self.listen)
         except ValueError:
             raise ConfigError(f"listen: {self.listen!r} is not an IPv4 address") from None
+        for key in DECIDED_BY_THE_LAB:
+            if getattr(self.sup, key) != getattr(ServerConfig(), key):
+                raise ConfigError(f"sup.{key}: it is the lab's to decide; write the lab's own key instead")
         try:
             Faults.parse(self.fault)
         except ValueError as error:
@@ -104,4 +102,7 @@ def with_options(path: Path | None, options: Mapping[str, Any]) -> LabConfig:
     Raises ConfigError, naming the key.
     """
     config = LabConfig() if path is None else read(path, LabConfig)
-    return attrs.evolve(config, **{name: value for name, value in options.items() if value is not None})
+    try:
+        return attrs.evolve(config, **{name: value for name, value in options.items() if value is not None})
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

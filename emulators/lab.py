@@ -6,6 +6,7 @@ commands (`emulators.commands.lab`, `emulators.commands.tour`) and the web conso
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -24,10 +25,12 @@ from netinfo.client.reactor import ReactorNetwork
 from netinfo.generation import GENERATIONS
 from netinfo.host import Host
 from netinfo.settings import Settings
+from sup import nameserver
 from sup.config import CollectionConfig, ServerConfig
 from sup.service import FileServer, SharedSlots
 from wire.transport.endpoint import Listening
 from wire.transport.errors import ListenError
+from wire.transport.sup_stream import listen_sup
 from wire.transport.tap import Address, Tap
 
 log = Logger()
@@ -35,7 +38,7 @@ log = Logger()
 HOST = "srv"
 """What the lab's machine is called in its own domains (NETINFO 7.4)."""
 DOMAINS = (b"local", b"network")
-SUP_PORT, SUP_DEBUG_PORT = 871, 1127
+SUP_PORT, SUP_DEBUG_PORT, SUP_NAME_PORT = 871, 1127, 869
 SUP_DEBUG = "supfilesrv -P"
 """The file server's second port, for Debian's `sup -P`."""
 
@@ -144,19 +147,37 @@ class Lab:
     async def _start_sup(self) -> None:
         chosen = self.config.sup
         base = str(self.state.collections / COLLECTION)
-        config = ServerConfig(
-            listen=self.config.listen,
-            max_clients=chosen.max_clients,
-            bases=(str(self.state.collections),),
-            collections={COLLECTION: CollectionConfig(base=base)},
-            historic=chosen.historic,
+        config = attrs.evolve(
+            chosen,
+            bases=(*chosen.bases, str(self.state.collections)),
+            collections={COLLECTION: CollectionConfig(base=base), **chosen.collections},
         )
-        slots = SharedSlots(chosen.max_clients)
         taps = (self.watcher.sup, *self._taps)
-        self._files = files = FileServer(self._reactor, config, slots, chosen.limits, taps)
+        self._files = files = FileServer(self._reactor, config, SharedSlots(config.max_clients), taps)
         listening = await files.listen(self.config.listen, self.config.ports.at(SUP_PORT))
         self._listening.append(listening)
         self._add_sup("supfilesrv", SUP_PORT, listening.address, f"SUP collection {COLLECTION}")
+        if self.config.sup_debug_port:
+            await self._start_debug_port(files)
+        await self._start_name_server(config, taps)
+        self.state.write_supfile(self.address)
+
+    async def _start_name_server(self, config: ServerConfig, taps: Sequence[Tap]) -> None:
+        """It tells the clients of protocol 4 and 5 that this lab has its collections (SUP 2.19)."""
+        hosts = {os.fsencode(name): (self.address,) for name in config.collections}
+        listening = await listen_sup(
+            self._reactor,
+            self.config.listen,
+            self.config.ports.at(SUP_NAME_PORT),
+            lambda stream: nameserver.answer(stream, hosts),
+            limits=config.limits,
+            taps=taps,
+            name="supnamesrv",
+        )
+        self._listening.append(listening)
+        self._add_sup("supnamesrv", SUP_NAME_PORT, listening.address, "SUP's old name server")
+
+    async def _start_debug_port(self, files: FileServer) -> None:
         try:
             listening = await files.listen(self.config.listen, SUP_DEBUG_PORT)
         except ListenError as error:
@@ -166,7 +187,6 @@ class Lab:
         else:
             self._listening.append(listening)
             self._add_sup(SUP_DEBUG, SUP_DEBUG_PORT, listening.address, "the same, for sup -P")
-        self.state.write_supfile(self.address)
 
     def _add_sup(self, name: str, historic: int, address: Address, doc: str) -> None:
         self.services.append(Service(name, historic, address, "tcp", doc))

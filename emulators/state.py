@@ -126,8 +126,9 @@ def open_state(directory: Path, address: str, *, fresh: bool) -> State:
             lock.close()
             raise
     except OSError as error:
-        where = error.filename or directory
-        raise StateError(f"{where}: {error.strerror}. Choose another directory with --state.") from error
+        raise StateError(
+            f"{directory} cannot be used: {error.strerror}. Choose another directory with --state."
+        ) from error
 
 
 def _read(directory: Path) -> Marker:

@@ -92,6 +92,7 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
     """Run until Ctrl-C; the exit code."""
     from twisted.internet.task import LoopingCall
 
+    from emulators.account import choose
     from emulators.lab import Lab
     from emulators.requests import RequestLog
     from emulators.table import show
@@ -101,8 +102,9 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
     from wire.transport.foreground import ProgramError, Stop, run_server
 
     try:
+        chosen = choose(user)
         held = open_state(directory, Settings(listen=config.listen).own_address, fresh=fresh)
-    except StateError as error:
+    except (ProgramError, StateError) as error:
         raise click.ClickException(str(error)) from error
 
     async def start(reactor: Any) -> Stop:
@@ -113,6 +115,8 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
         running = Lab(reactor, config, held, taps)
         requests = RequestLog()
         running.watcher.listeners.append(requests)
+        if chosen.note:
+            running.notes.append(chosen.note)
         try:
             await running.start()
         except ListenError as error:
@@ -137,6 +141,6 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
         return stop
 
     try:
-        return run_server(start, account=user, writable=[directory])
+        return run_server(start, account=chosen.account, writable=[directory])
     finally:
         held.close()

@@ -59,6 +59,8 @@ def test_historic_ports() -> None:
         ("[netinfo.limits]\nidle = 0", "idle"),
         ("[netinfo.limits]\nidle = true", "netinfo.limits.idle"),
         ("[sup]\nmax_clients = 1.5", "sup.max_clients"),
+        ("[sup]\nport = 1", "sup.port"),
+        ("[sup.collections.x]\nbase = 'relative'", "collections.x.base"),
     ],
 )
 def test_errors_name_the_file_and_the_key(tmp_path: Path, text: str, named: str) -> None:

@@ -46,7 +46,9 @@ function add(line) {
     status.className = line.failed ? "failed" : "done";
     what.append(status);
   }
-  cell(row, [line.detail, line.remarks].filter(Boolean).join("; "), "says");
+  const says = document.createElement("div");
+  says.textContent = says.title = [line.detail, line.remarks].filter(Boolean).join("; ");
+  cell(row, "", "says").append(says);
   cell(row, took(line.latency), "number");
   row.dataset.text = row.textContent.toLowerCase();
   row.hidden = !matches(row);
