@@ -1,10 +1,10 @@
 """How messages travel: ONC RPC over UDP and TCP, and SUP's message stream, on Twisted.
 
-`endpoint`      where TCP servers listen: Twisted's listener, or uvloop's where the reactor stands on uvloop; connecting;
-                `install_reactor()` for programs
+`endpoint`      where TCP servers listen: Twisted's listener, or uvloop's where the reactor stands on uvloop;
+                `install_reactor()` for programs; connecting
 `rpc_server`    `await RpcServer([service]).listen(reactor, host, port)` serves programs; what a `Service` is given
                 (`IncomingCall`) and may return or raise
-`rpc_client`    `await connect_tcp(...)`, `await connect_udp(...)` give a client: `await client.call("LOOKUP", arguments)`
+`rpc_client`    `await connect_tcp(...)` and `connect_udp(...)` give a client: `await client.call("LOOKUP", arguments)`
 `sup_stream`    `MessageStream`, one SUP session's connection; `listen_sup` and `connect_sup` make them
 `tap`           what a recorder hears of every transport; `Address`
 `limits`        what a peer may cost: `RpcLimits`, `SupLimits`

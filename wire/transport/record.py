@@ -6,6 +6,7 @@ reassembles them without sockets: bytes in, records out. A length that a peer me
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 
 from wire.formats.rpc import LAST_FRAGMENT
@@ -20,7 +21,7 @@ def mark(length: int, last: bool = True) -> bytes:
 
 
 class RecordReader:
-    """Bytes of a stream in, whole records out. `next` raises RecordError where the stream ends making sense."""
+    """Bytes of a stream in, whole records out: `feed`, then iterate."""
 
     __slots__ = ("_at", "_data", "_drained", "_inside", "_last", "_left", "_limit", "_record")
 
@@ -50,8 +51,8 @@ class RecordReader:
         return bytes(self._record[:size])
 
     def drain(self) -> bytes:
-        """The bytes there are of a record that is not complete; the reader forgets them, `next` gives the rest. For
-        records that are longer than one wants to hold."""
+        """The bytes there are of a record that is not complete; the reader forgets them, and the record that comes will
+        be the rest. For records that are longer than one wants to hold."""
         drained, self._record = bytes(self._record), bytearray()
         self._drained = self._drained or bool(drained)
         return drained
@@ -60,20 +61,28 @@ class RecordReader:
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._at = 0
 
-    def next(self) -> bytes | None:
-        """The next record, or None if it has not arrived as a whole.
+    def __iter__(self) -> Iterator[bytes]:
+        """The records that have arrived as a whole. May be left before its end; the rest comes in the next turn.
 
-        Raises RecordError if it is longer than the limit, or empty.
+        Raises RecordError at one that is longer than the limit, or empty.
         """
+        unpack, limit = MARK.unpack_from, self._limit
         data, at = self._data, self._at
-        if not self._inside and len(data) >= at + 4:  # nearly always: one fragment, all there
-            (word,) = MARK.unpack_from(data, at)
-            length = word & ~LAST_FRAGMENT
-            end = at + 4 + length
-            if word & LAST_FRAGMENT and 0 < length <= self._limit and end <= len(data):
-                self._at = end
-                return data[at + 4 : end]
-        return self._reassemble()
+        size = len(data)
+        while True:
+            if not self._inside and at + 4 <= size:  # nearly always: one fragment, all there
+                (word,) = unpack(data, at)
+                end = at + 4 + (word & ~LAST_FRAGMENT)
+                if word > LAST_FRAGMENT and end <= size and end - at - 4 <= limit:
+                    self._at = end
+                    yield data[at + 4 : end]
+                    at = end
+                    continue
+            record = self._reassemble()
+            if record is None:
+                return
+            at = self._at
+            yield record
 
     def _reassemble(self) -> bytes | None:
         data = self._data

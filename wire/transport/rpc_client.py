@@ -287,7 +287,7 @@ class Connection(Protocol):
         reader = self._reader
         reader.feed(data)
         try:
-            while (record := reader.next()) is not None:
+            for record in reader:
                 sink, self._sink = self._sink, None
                 if sink is None:
                     self._client.arrived(record)

@@ -49,6 +49,8 @@ log = Logger()
 
 BATCH = 64 * 1024
 """Bytes of replies gathered before they are written, of a fragment of a streamed reply, and of calls read ahead."""
+FEW = 32
+"""Calls served before it is looked at whether it is the others' turn."""
 TURN = 0.01
 """Seconds that one connection may work before the others have their turn."""
 STOPPING = 1.0
@@ -297,42 +299,20 @@ class RpcConnection(Protocol):
         return self._serving or self._yielded is not None or self._flow is not None
 
     def _go_on(self) -> None:
-        if not (self._held_up or self._serving or self._yielded is not None):
+        if not self._blocked():
             self._work()
 
     def _work(self) -> None:
-        """Serve the records that are there."""
-        answer, take, out = self.caller.answer, self._reader.next, self._out
-        size = served = 0
+        """Serve the records that are there, until something blocks."""
         until = self._server.seconds() + TURN
         try:
-            while self._open and not self._held_up and not self._serving:
-                if self._flow is None:
-                    record = take()
-                    if record is None:
-                        break
-                    served += 1
-                    try:
-                        outcome = answer(record)
-                    except Junk as junk:
-                        self._server.junk(self.caller.peer, str(junk))
-                        continue
-                    if outcome.__class__ is bytes:
-                        size += len(outcome)
-                        out += (MARK.pack(LAST_FRAGMENT | len(outcome)), outcome)
-                        if size >= BATCH:
-                            self._flush()
-                            size = 0
-                    elif outcome is not None:
-                        self._begin(outcome)
-                        size = 0
-                    if served & 15:
-                        continue
-                else:
+            while not self._blocked():
+                if self._flow is not None:
                     self._stream()
-                if self._server.seconds() > until:
-                    self._yielded = self._server.reactor.callLater(0, self._my_turn)
+                elif not self._some():
                     break
+                if self._server.seconds() > until and not self._blocked():
+                    self._yielded = self._server.reactor.callLater(0, self._my_turn)
         except RecordError as error:
             log.debug(
                 "{name}: {peer} is closed. {error}",
@@ -343,11 +323,39 @@ class RpcConnection(Protocol):
             self.close()
             return
         self._flush()
-        if not self._reader.partial:
-            self._half_since = None
-        elif served or self._half_since is None:
-            self._half_since = self._used
         self._regulate()
+
+    def _some(self) -> bool:
+        """Serve records up to the next one after which something may have changed; false if there are no more."""
+        answer, add, pack = self.caller.answer, self._out.append, MARK.pack
+        size = served = 0
+        for record in self._reader:
+            self._half_since = None
+            try:
+                outcome = answer(record)
+            except Junk as junk:
+                self._server.junk(self.caller.peer, str(junk))
+                continue
+            if outcome.__class__ is bytes:
+                length = len(outcome)
+                add(pack(LAST_FRAGMENT | length))
+                add(outcome)
+                size += length
+                served += 1
+                if size < BATCH and served < FEW:
+                    continue
+                if size >= BATCH:
+                    self._flush()
+                return True
+            if outcome is not None:
+                self._begin(outcome)
+                return True
+        if self._half_since is None and self._reader.partial:
+            self._half_since = self._used
+        return False
+
+    def _blocked(self) -> bool:
+        return self._held_up or self._serving or self._yielded is not None or not self._open
 
     def _my_turn(self) -> None:
         self._yielded = None
@@ -355,8 +363,7 @@ class RpcConnection(Protocol):
 
     def _regulate(self) -> None:
         """Read from the client, or leave its bytes in the network."""
-        blocked = self._held_up or self._serving or self._yielded is not None or self._flow is not None
-        wanted = not (blocked and self._reader.buffered >= BATCH)
+        wanted = not ((self._blocked() or self._flow is not None) and self._reader.buffered >= BATCH)
         if wanted is not self._reading and self._open:
             self._reading = wanted
             if wanted:
