@@ -2,6 +2,9 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
+
+from wire.reference import expand
 
 project = "Ghostports"
 author = "The Ghostports authors"
@@ -14,3 +17,12 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"Ghostports {release}"
+
+
+def put_tables_in(app: Any, name: str, source: list[str]) -> None:
+    """Replace the places that a page leaves for the tables of messages (`wire.reference`)."""
+    source[0] = expand(source[0])
+
+
+def setup(app: Any) -> None:
+    app.connect("source-read", put_tables_in)
