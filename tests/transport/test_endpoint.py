@@ -347,7 +347,7 @@ async def test_a_defect_costs_its_own_connection_alone(unhandled_errors: list[Lo
     with capturedLogs() as logs:
         pair.client.send(b"x")
         await within(pair.server.lost)
-        await eventually(lambda: any("log_failure" in event for event in logs))
+        await eventually(lambda: any("log_failure" in event or event.get("isError") for event in logs))
     assert pair.server.reason.check(ZeroDivisionError)
     unhandled_errors.clear()
     await eventually(lambda: len(pair.factory.made) == 2)
