@@ -79,9 +79,15 @@ async def remove_tree(domain: Domain, parent: NiId, number: int) -> NiId:
     return await domain.destroy(parent, child)
 
 
-async def parent_of(domain: Domain, directory: NiId) -> NiId:
-    """The parent's current id."""
-    return await domain.self_id(NiId(await domain.parent(directory), 0))
+async def destroy(domain: Domain, directory: NiId) -> NiId:
+    """Destroy a directory and everything below it; its parent's new id.
+
+    Raises NI_NOTEMPTY for the root, which no server destroys, before anything is touched.
+    """
+    if directory.object == ROOT.object:
+        raise NetInfoError(NiStatus.NI_NOTEMPTY, "the root directory")
+    parent = await domain.self_id(NiId(await domain.parent(directory), 0))
+    return await remove_tree(domain, parent, directory.object)
 
 
 async def read_children(domain: Domain, directory: NiId) -> AsyncIterator[tuple[NiId, tuple[Property, ...]]]:

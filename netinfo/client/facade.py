@@ -192,9 +192,7 @@ class OpenDomain(Mapping[str, Directory]):
 
     def destroy(self, path: str) -> None:
         """Destroy a directory and everything below it."""
-        found = self[path].id
-        parent = run(editing.parent_of(self.rules, found))
-        run(editing.remove_tree(self.rules, parent, found.object))
+        run(editing.destroy(self.rules, self[path].id))
 
 
 def open(name: str = ".", *, timeout: float = 5.0, patience: float = 0.0) -> OpenDomain:  # noqa: A001

@@ -251,8 +251,7 @@ async def delete(session: Session, words: Words) -> None:
     path, *rest = words
     here = await session.directory(path)
     if not rest:
-        parent = await editing.parent_of(session.domain, here)
-        await editing.remove_tree(session.domain, parent, here.object)
+        await editing.destroy(session.domain, here)
         return
     key, *values = rest
     index = await editing.index_of(session.domain, here, key)
@@ -283,8 +282,7 @@ async def move(session: Session, words: Words) -> None:
             raise UsageError(f"{text(source)} cannot be moved below itself")
         above = NiId(await session.domain.parent(above), 0)
     await editing.copy_tree(session.domain, here, target)
-    old_parent = await editing.parent_of(session.domain, here)
-    await editing.remove_tree(session.domain, old_parent, here.object)
+    await editing.destroy(session.domain, here)
 
 
 def file_or_stdin(files: Words) -> bytes:

@@ -11,8 +11,9 @@ from netinfo.client.names import LOCAL_TAG, TaggedServer
 from netinfo.client.opening import Opener
 from netinfo.commands.niutil import print_properties
 from netinfo.commands.tool import (
-    COMMON,
     JSON,
+    TAGGED,
+    TIMEOUT,
     Option,
     UsageError,
     describe,
@@ -31,8 +32,8 @@ from wire.formats.netinfo import NiId, NiStatus
 ALL = Option(("-a",), "search the whole tree of domains below the root, too")
 NO_LOCAL = Option(("-n",), "leave out the local domains")
 VERBOSE = Option(("-v",), "say where the directory was not found, too")
-PRINT = Option(("-p",), "print the directory")
-OPTIONS = (ALL, NO_LOCAL, VERBOSE, PRINT, *(option for option in COMMON if option.names != ("-p",)), JSON)
+PRINT = Option(("--print", "-p"), "print the directory")
+OPTIONS = (ALL, NO_LOCAL, VERBOSE, PRINT, TAGGED, TIMEOUT, JSON)
 TIMEOUT_DEFAULT = 2.0
 DEPTH = 32
 

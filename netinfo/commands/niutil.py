@@ -174,9 +174,7 @@ async def _create(request: Request) -> None:
 
 
 async def _destroy(request: Request) -> None:
-    here = await request.directory()
-    parent = await editing.parent_of(request.domain, here)
-    await editing.remove_tree(request.domain, parent, here.object)
+    await editing.destroy(request.domain, await request.directory())
 
 
 async def _createprop(request: Request) -> None:

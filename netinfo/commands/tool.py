@@ -185,7 +185,10 @@ async def authenticate(domain: Domain, arguments: Arguments) -> None:
     user = arguments.get(USER, ROOT_USER)
     password = arguments.get(PASSWORD) if arguments.has(PASSWORD) else os.environ.get(PASSWORD_VARIABLE)
     if password is None:
-        password = getpass.getpass(f"Password for {user}: ")
+        try:
+            password = getpass.getpass(f"Password for {user}: ")
+        except (OSError, EOFError):
+            raise ToolError(f"nobody can be asked for a password: set {PASSWORD_VARIABLE}", USAGE) from None
     try:
         await domain.authenticate(os.fsencode(user), password)
     except ValueError as error:

@@ -80,10 +80,14 @@ def test_a_path_is_made_where_it_is_missing(domain: Domain) -> None:
 def test_trees_are_removed_whole(domain: Domain) -> None:
     run(editing.make_path(domain, b"/users/ann/deep/deeper"))
     users = find(domain, b"/users")
-    root = run(editing.parent_of(domain, users))
-    after = run(editing.remove_tree(domain, root, users.object))
+    root = run(domain.root())
+    after = run(editing.destroy(domain, users))
     assert after.instance == root.instance + 1
     assert len(run(domain.children(after))) == 1
+    with pytest.raises(NetInfoError) as caught:
+        run(editing.destroy(domain, after))
+    assert caught.value.status == NiStatus.NI_NOTEMPTY
+    assert len(run(domain.children(after))) == 1, "nothing was touched"
     groups = find(domain, b"/groups")
     assert run(editing.remove_children(domain, groups)) == groups
 

@@ -1,0 +1,3 @@
+from tests.netinfo.tools import domain, host, tool
+
+__all__ = ["domain", "host", "tool"]

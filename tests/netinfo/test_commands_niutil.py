@@ -1,0 +1,224 @@
+"""niutil: every operation, its output in both dialects, its exit codes (NETINFO 6.5)."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from netinfo.commands.niutil import OPERATIONS
+from tests.netinfo.served import Served
+from tests.netinfo.tools import Tool
+
+RECORDED = Path(__file__).parents[1] / "captures" / "netinfo" / "next-tools.txt"
+
+
+@pytest.fixture
+def people(domain: str, tool: Tool) -> str:
+    """A domain with the accounts of the recorded session."""
+    accounts = b"root::0:1:Operator:/:/bin/csh\nann:ab3Qw5Yz1xKfM:101:20:Ann:/Users/ann:/bin/csh\n"
+    accounts += b"bob:x:102:20:Bob:/Users/bob:/bin/csh\n"
+    assert tool("niload", "-t", "passwd", domain, stdin=accounts).code == 0
+    return domain
+
+
+def recorded(command: str) -> str:
+    """What NeXT's own tool printed to a command."""
+    after = RECORDED.read_text().partition(f"$ {command}\n")[2]
+    return after.partition("$ ")[0]
+
+
+def test_reading_prints_what_next_s_niutil_printed(people: str, tool: Tool) -> None:
+    assert tool("niutil", "-read", "-t", people, "/users/ann").out == recorded("niutil -read . /users/ann")
+    uids = tool("niutil", "-list", "-t", people, "/users", "uid").lines()
+    assert [line[8:] for line in uids] == [
+        line[8:] for line in recorded("niutil -list . /users uid").splitlines()
+    ]
+    names = tool("niutil", "-list", "-t", people, "/users").lines()
+    assert [line[8:] for line in names] == [" root ", " ann ", " bob "]
+    assert all(line[:8] == f"{int(line[:8]):<8}" for line in names)
+
+
+def test_apple_s_output(people: str, tool: Tool) -> None:
+    ran = tool("niutil", "-read", "-t", "--dialect", "apple", people, "/users/ann")
+    assert ran.lines()[:2] == ["name: ann", "passwd: ab3Qw5Yz1xKfM"]
+    (line, *_) = tool("niutil", "-list", "-t", "--dialect", "apple", people, "/users").lines()
+    number, _, rest = line.partition("\t")
+    assert number.isdigit()
+    assert rest == " root"
+
+
+def test_single_properties_and_values(people: str, tool: Tool) -> None:
+    assert tool("niutil", "-readprop", "-t", people, "/users/ann", "uid").out == "101\n"
+    assert tool("niutil", "-readval", "-t", people, "/users/ann", "shell", "0").out == "/bin/csh\n"
+    missing = tool("niutil", "-readprop", "-t", people, "/users/ann", "nope")
+    assert (missing.code, missing.out) == (106, "")
+    assert missing.err == f"niutil: can't readprop {people}:/users/ann: nope: No such property\n"
+    beyond = tool("niutil", "-readval", "-t", people, "/users/ann", "shell", "9")
+    assert (beyond.code, "No such name" in beyond.err) == (107, True)
+    assert tool("niutil", "-readval", "-t", people, "/users/ann", "shell", "-1").code == 1
+
+
+def test_a_directory_by_number(people: str, tool: Tool) -> None:
+    number = tool("niutil", "-list", "-t", people, "/users").lines()[1].split()[0]
+    by_number = tool("niutil", "-read", "-t", people, number)
+    assert by_number.out == tool("niutil", "-read", "-t", people, "/users/ann").out
+    assert tool("niutil", "-read", "-t", people, "/users/uid=101").out == by_number.out
+
+
+def test_json(people: str, tool: Tool) -> None:
+    read = json.loads(tool("niutil", "-read", "-t", "--json", people, "/users/ann").out)
+    assert read["properties"][0] == {"name": "name", "values": ["ann"]}
+    listed = json.loads(tool("niutil", "-list", "-t", "--json", people, "/users", "uid").out)
+    assert [entry["uid"] for entry in listed] == [["0"], ["101"], ["102"]]
+    assert json.loads(tool("niutil", "-readprop", "-t", "--json", people, "/users/ann", "uid").out) == ["101"]
+    assert (
+        json.loads(tool("niutil", "-readval", "-t", "--json", people, "/users/ann", "uid", "0").out) == "101"
+    )
+    statistics = json.loads(tool("niutil", "-statistics", "-t", "--json", people).out)
+    assert list(statistics) == ["checksum"]
+    assert json.loads(tool("niutil", "-rparent", "-t", "--json", people).out) is None
+    assert json.loads(tool("niutil", "-domainname", "-t", "--json", people).out) == "/"
+
+
+def test_the_domain_itself(people: str, tool: Tool) -> None:
+    assert tool("niutil", "-statistics", "-t", people).out.startswith("checksum: ")
+    assert tool("niutil", "-stat", "-t", people).code == 0
+    assert tool("niutil", "-rparent", "-t", people).out == "root domain: no parent\n"
+    assert tool("niutil", "-domainname", "-t", people).out == "/\n"
+    assert tool("niutil", "-resync", "-t", people).code == 0
+
+
+def test_the_parent_by_name_and_by_number(host: Served, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOSTPORTS_PORTMAP", host.portmapper)
+    assert tool("niutil", "-rparent", "-n", ".").out == "127.0.0.1/network\n"
+    name = socket.gethostbyaddr("127.0.0.1")[0]
+    assert tool("niutil", "-rparent", ".").out == f"{name}/network\n"
+    parent = json.loads(tool("niutil", "-rparent", "--json", ".").out)
+    assert parent == {"address": "127.0.0.1", "tag": "network"}
+    assert tool("niutil", "-domainname", ".").out == "/srv\n"
+    assert tool("niutil", "-read", "..", "/users/ann").lines()[0] == "name: ann "
+    assert tool("niutil", "-read", "/", "/users/ann").code == 0
+    assert tool("niutil", "-read", "/srv", "/users/me").code == 0
+
+
+def values(tool: Tool, domain: str, key: str) -> list[str]:
+    listed: list[str] = json.loads(
+        tool("niutil", "-readprop", "-t", "--json", domain, "/users/ann", key).out or "[]"
+    )
+    return listed
+
+
+def test_changing_properties(people: str, tool: Tool) -> None:
+    def run(*argv: str) -> int:
+        operation, *rest = argv
+        return tool("niutil", f"-{operation}", "-t", people, "/users/ann", *rest).code
+
+    assert run("createprop", "note", "a", "b") == 0
+    assert values(tool, people, "note") == ["a", "b"]
+    assert run("createprop", "note", "c") == 0, "an existing one is overwritten"
+    assert run("appendprop", "note", "d", "c") == 0
+    assert values(tool, people, "note") == ["c", "d", "c"]
+    assert run("mergeprop", "note", "d", "e") == 0
+    assert values(tool, people, "note") == ["c", "d", "e"]
+    assert run("insertval", "note", "first", "0") == 0
+    assert run("insertval", "note", "last", "99") == 0
+    assert values(tool, people, "note") == ["first", "c", "d", "e", "last"]
+    assert run("destroyval", "note", "c", "e") == 0
+    assert values(tool, people, "note") == ["first", "d", "last"]
+    assert run("destroyval", "note", "nope") == 107
+    assert run("renameprop", "note", "remark") == 0
+    assert run("renameprop", "note", "remark") == 106
+    assert run("createprop", "flag") == 0
+    assert run("destroyprop", "remark", "flag") == 0
+    assert run("destroyprop", "remark") == 106
+    assert run("destroyval", "remark", "x") == 106
+    assert run("appendprop", "new", "x") == 0
+    assert values(tool, people, "new") == ["x"]
+
+
+def test_making_and_destroying_directories(people: str, tool: Tool) -> None:
+    assert tool("niutil", "-create", "-t", people, "/printers/color=red/lp").code == 0
+    assert tool("niutil", "-create", "-t", people, "/printers").code == 0, "success without change"
+    assert tool("niutil", "-read", "-t", people, "/printers/color=red").out == "color: red \n"
+    assert tool("niutil", "-destroy", "-t", people, "/printers").code == 0
+    gone = tool("niutil", "-read", "-t", people, "/printers")
+    assert (gone.code, gone.err) == (
+        105,
+        f"niutil: can't read {people}:/printers: /printers: No such directory\n",
+    )
+    assert tool("niutil", "-destroy", "-t", people, "/").code == 108
+    assert tool("niutil", "-list", "-t", people, "/users").out, "nothing was touched"
+
+
+def test_bytes_survive(people: str, tool: Tool) -> None:
+    odd = "\udcff h\u00e9 \t"
+    assert tool("niutil", "-createprop", "-t", people, "/users/ann", "odd", odd).code == 0
+    assert tool("niutil", "-readprop", "-t", people, "/users/ann", "odd").out == odd + "\n"
+
+
+def test_a_password_comes_from_the_environment(
+    host: Served, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("-readprop", "-u", "ann", host.network, "/users/ann", "uid")
+    monkeypatch.setenv("NETINFO_PASSWORD", "pencil")
+    assert tool("niutil", *command).out == "101\n"
+    monkeypatch.delenv("NETINFO_PASSWORD")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "pencil" if prompt == "Password for ann: " else "?")
+    assert tool("niutil", *command).out == "101\n"
+    monkeypatch.setattr("getpass.getpass", lambda prompt: open("/nonexistent"))
+    unasked = tool("niutil", *command)
+    assert (unasked.code, "set NETINFO_PASSWORD" in unasked.err) == (1, True)
+    assert tool("niutil", "-readprop", "-P", "secret", host.network, "/users/ann", "uid").out == "101\n"
+    nobody = tool("niutil", "-readprop", "-u", "zed", "-P", "x", host.network, "/users/ann", "uid")
+    assert (nobody.code, "No such user" in nobody.err) == (121, True)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["list"],
+        ["-nonsense", ".", "/"],
+        ["-list"],
+        ["-list", ".", "/", "name", "more"],
+        ["-createprop", ".", "/users"],
+        ["-read", "-x", ".", "/"],
+        ["-read", "-T"],
+        ["-read", "-T", "soon", ".", "/"],
+        ["-read", "--dialect", "sun", ".", "/"],
+        ["-insertval", ".", "/", "k", "v"],
+    ],
+)
+def test_wrong_usage_is_explained(tool: Tool, argv: list[str]) -> None:
+    ran = tool("niutil", *argv)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("niutil: ")
+    assert "usage: niutil -OPERATION" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("server", "code"),
+    [("nonsense", 217), ("/network", 218), ("127.0.0.1/", 219), ("no-such-host.invalid/network", 221)],
+)
+def test_bad_servers_have_the_original_s_exit_codes(tool: Tool, server: str, code: int) -> None:
+    ran = tool("niutil", "-read", "-t", server, "/")
+    assert ran.code == code
+    assert ran.err.startswith("niutil: ")
+
+
+def test_servers_that_are_not_there(host: Served, tool: Tool) -> None:
+    ran = tool("niutil", "-read", "-T", "2", "127.0.0.1:1", "/")
+    assert (ran.code, "can't connect to domain 127.0.0.1:1" in ran.err) == (200, True)
+    unknown = tool("niutil", "-read", "-t", host.by_tag("nope"), "/")
+    assert (unknown.code, "No such tag" in unknown.err) == (200, True)
+
+
+def test_help_names_every_operation(tool: Tool) -> None:
+    ran = tool("niutil", "--help")
+    assert ran.code == 0
+    for name in OPERATIONS:
+        assert f"-{name} DOMAIN" in ran.out
+    assert "Exit code" in ran.out
