@@ -26,8 +26,7 @@ class Generation:
     first_instance: int
     """Instance of a directory whose number was never used (NETINFO 2.2)."""
     reuse_continues: bool
-    """A number used again goes on from its last occupant's instance, instead of starting at `first_instance`.
-    """
+    """A reused number goes on from its last occupant's instance, instead of at `first_instance` (NETINFO 2.2)."""
     honours_target: bool
     """CREATE gives the child the id its target names (NETINFO 2.3)."""
     highest_is_count: bool

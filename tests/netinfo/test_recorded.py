@@ -57,7 +57,9 @@ def exchanges(name: str) -> Iterator[Exchange]:
             assert message.procedure is not None
             call = calls[message.call.number]
             host, port = message.conversation.client
-            credential = message.call.call.credential
+            assert call.header is not None
+            assert isinstance(call.header.body, Call)
+            credential = call.header.body.credential
             caller = Caller(host, port, own=True, superuser=port < 1024, credential=credential)
             data = message.record[message.start :]
             yield Exchange(message.procedure, call.body, caller, message.body, data)

@@ -1,0 +1,70 @@
+"""The index of a directory: right whatever was asked before a change, and in the children's order."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from netinfo.index import Index, first
+from tests.netinfo.base import prop
+from wire.formats.netinfo import Property
+
+KEYS, VALUES = [b"name", b"k", b""], [b"a", b"b", b""]
+PROPERTIES = st.lists(
+    st.builds(Property, st.sampled_from(KEYS), st.lists(st.sampled_from(VALUES), max_size=3).map(tuple)),
+    max_size=3,
+)
+
+
+def test_first_property_of_a_name_counts() -> None:
+    properties = (prop("name"), prop("name", "x"), prop("k", "y"))
+    assert first(properties, b"name") == ()
+    assert first(properties, b"k") == (b"y",)
+    assert first(properties, b"nosuch") == ()
+
+
+def test_unknown_names_leave_nothing_behind() -> None:
+    index = Index({1: 10}, {1: (prop("name", "x"),)}.__getitem__)
+    for number in range(1000):
+        assert index.find(b"nosuch%d" % number, b"x") == ()
+    assert index._maps == {}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["put", "move", "drop", "find"]),
+            st.integers(1, 5),
+            st.integers(-99, 99),
+            PROPERTIES,
+        ),
+        max_size=30,
+    )
+)
+def test_finds_what_a_scan_finds(steps: list[tuple[str, int, int, list[Property]]]) -> None:
+    order: dict[int, int] = {}
+    properties: dict[int, list[Property]] = {}
+    index = Index(order, properties.__getitem__)
+    for kind, child, place, wanted in steps:
+        if kind == "put" and (child in order or place not in order.values()):
+            before = properties.get(child, [])
+            if child not in order:
+                order[child] = place
+                for number, position in sorted(order.items(), key=lambda item: item[1]):
+                    del order[number]
+                    order[number] = position
+            index.replace(child, before, wanted)
+            properties[child] = wanted
+        elif kind == "drop" and child in order:
+            index.replace(child, properties.pop(child), ())
+            del order[child]
+        elif kind == "find":
+            index.find(KEYS[child % 3], VALUES[place % 3])
+        for key in KEYS if kind == "move" else ():
+            for value in VALUES:
+                expected = [number for number in order if value in first(properties[number], key)]
+                assert list(index.find(key, value)) == expected
+    for key in KEYS:
+        for value in VALUES:
+            expected = [number for number in order if value in first(properties[number], key)]
+            assert list(index.find(key, value)) == expected
