@@ -276,19 +276,20 @@ def explained(message: Message) -> Iterator[str]:
     tree = explanation(message)
     if tree is None:
         return
-    yield from _node(tree, message.raw, 0)
+    yield from field_lines(tree, message.raw)
     size = message.size - len(message.raw)
     if size:
         yield f"      … {size:,} bytes of file data are not kept"
 
 
-def _node(node: Node, raw: bytes, depth: int) -> Iterator[str]:
+def field_lines(node: Node, raw: bytes, depth: int = 0) -> Iterator[str]:
+    """The lines of one field and all below it; positions count in *raw*, the message's bytes."""
     indent = "  " * depth
     if node.children:
         says = f"{indent}{node.name}  {says_of(node)}".rstrip()
         yield _line(node.start, b"", says, doc_of(node))
         for child in node.children:
-            yield from _node(child, raw, depth + 1)
+            yield from field_lines(child, raw, depth + 1)
         return
     data = raw[node.start : node.end]
     says = f"{indent}{node.name}  {says_of(node)}"
