@@ -168,7 +168,7 @@ def test_a_password_comes_from_the_environment(
     monkeypatch.delenv("NETINFO_PASSWORD")
     monkeypatch.setattr("getpass.getpass", lambda prompt: "pencil" if prompt == "Password for ann: " else "?")
     assert tool("niutil", *command).out == "101\n"
-    monkeypatch.setattr("getpass.getpass", lambda prompt: open("/nonexistent"))
+    monkeypatch.setattr("getpass.getpass", lambda prompt: (_ for _ in ()).throw(EOFError))
     unasked = tool("niutil", *command)
     assert (unasked.code, "set NETINFO_PASSWORD" in unasked.err) == (1, True)
     assert tool("niutil", "-readprop", "-P", "secret", host.network, "/users/ann", "uid").out == "101\n"
