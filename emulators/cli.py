@@ -30,6 +30,12 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "lab": Entry("emulators.commands.lab:lab", "Run every server on this machine, with samples to try."),
+    "netinfod": Entry("netinfo.commands.servers:netinfod", "Serve one NetInfo domain."),
+    "nibindd": Entry(
+        "netinfo.commands.servers:nibindd", "Serve NetInfo's binder and every domain of this host."
+    ),
+    "portmap": Entry("netinfo.commands.servers:portmap", "Serve an ONC RPC portmapper."),
+    "netinfo": Entry("netinfo.commands.databases:netinfo", "Bring NetInfo databases in, or write them out."),
     "capture": Entry(
         "wire.capture.commands.capture:capture", "Record what passes between two programs, without root."
     ),

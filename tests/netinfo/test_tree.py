@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 
 from netinfo.generation import APPLE, NEXT, Generation
@@ -13,6 +12,7 @@ from netinfo.store import image_of
 from netinfo.tree import GAP, DamagedTreeError, Record, Totals, Tree, Vacancy, records_of
 from tests.netinfo.base import prop
 from wire.formats.netinfo import NI_INDEX_NULL, NiId, Object
+from wire.formats.record import evolve
 
 BOTH = pytest.mark.parametrize("generation", [NEXT, APPLE], ids=lambda g: g.name)
 
@@ -155,12 +155,12 @@ def test_records_of_objects_know_their_places() -> None:
     for broken, sentence in (
         ([root, *rest], "directory 0 has a child 1 that does not exist"),
         (
-            [attrs.evolve(root, children=(1, 4, 5)), first, *rest],
+            [evolve(root, children=(1, 4, 5)), first, *rest],
             "directory 5 is a child of 1 and of another",
         ),
-        ([attrs.evolve(root, children=(1,)), first, *rest], "directory 4 is in no directory's list"),
-        ([attrs.evolve(root, children=(1, 4, 0)), first, *rest], "directory 0 is a child of 0"),
-        ([root, attrs.evolve(first, parent=4), *rest], "directory 1 says its parent is 4, which it is not"),
+        ([evolve(root, children=(1,)), first, *rest], "directory 4 is in no directory's list"),
+        ([evolve(root, children=(1, 4, 0)), first, *rest], "directory 0 is a child of 0"),
+        ([root, evolve(first, parent=4), *rest], "directory 1 says its parent is 4, which it is not"),
     ):
         with pytest.raises(DamagedTreeError, match=sentence):
             list(records_of(broken))

@@ -275,6 +275,13 @@ def message(cls: type[T]) -> type[T]:
     return made
 
 
+def evolve(value: T, **changes: Any) -> T:
+    """A message like *value*, with some fields changed (`attrs.evolve`, for classes that type checkers know as
+    dataclasses). Raises TypeError for a field that it does not have."""
+    changed: T = attrs.evolve(cast(Any, value), **changes)
+    return changed
+
+
 def of(cls: type[Any]) -> Record:
     """The format of a message class."""
     return cast(Record, cls.FORMAT)
