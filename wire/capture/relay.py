@@ -157,6 +157,7 @@ class _Half(Protocol):
     def __init__(self, pair: _Pair, from_client: bool) -> None:
         self._pair = pair
         self.from_client = from_client
+        self._ended = [False, False]  # reading, writing: Twisted leaves a connection open after both
 
     @property
     def _other(self) -> _Half | None:
@@ -177,11 +178,16 @@ class _Half(Protocol):
     def readConnectionLost(self) -> None:
         if self._other is not None:
             self._other.transport.loseWriteConnection()
-        else:
-            self.transport.loseConnection()
+        self._end(0)
 
     def writeConnectionLost(self) -> None:
-        """The other half has read to its end; this one may still read."""
+        self._end(1)
+
+    def _end(self, direction: int) -> None:
+        self._ended[direction] = True
+        if all(self._ended) or self._other is None:
+            self.transport.unregisterProducer()  # a transport with a producer waits for it before it closes
+            self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._pair.lost(self)
