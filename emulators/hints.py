@@ -42,8 +42,9 @@ def own_program(name: str) -> str:
         return name
     if not script.exists():
         return name
-    if script.is_relative_to(Path.cwd()):
-        return shlex.quote(str(script.relative_to(Path.cwd())))
+    home = Path.home()
+    if script.is_relative_to(home) and shlex.quote(str(script)) == str(script):
+        return f"~/{script.relative_to(home)}"
     return shlex.quote(str(script))
 
 
