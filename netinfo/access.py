@@ -1,8 +1,8 @@
 """Who calls a domain, and what that caller may do (NETINFO 3).
 
-The rules are pure: whether the connection itself makes its peer superuser (`superuser = reserved-port |
-same-user`) is decided outside and comes with the `Caller`; whether a password fits a hash is asked of an
-injected function, because DES crypt is slow and belongs on another thread (`Passwords`).
+The rules are pure: whether the connection itself makes its peer superuser (`superuser = reserved-port | same-user`)
+is decided outside and comes with the `Caller`; whether a password fits a hash is asked of an injected function,
+because DES crypt is slow and belongs on another thread (`Passwords`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from wire.formats.rpc import AUTH_NONE, Auth, AuthUnix
 
 RESERVED = 1024
 """Ports below this one are the superuser's (NETINFO 3.2)."""
+PEERS_REMEMBERED = 4096
 COMPLEMENT = bytes(255 - byte for byte in range(256))
 
 Verify = Callable[[bytes, bytes], bool]
@@ -73,8 +74,7 @@ class Guards:
     throttle: bool = True
     """A peer that is not an own address and fails to authenticate must wait before it may try again."""
     passwords: bool = True
-    """`passwd` is empty for peers that neither are an own address nor come from an explicit trusted network.
-    """
+    """`passwd` is empty for peers that neither are an own address nor come from an explicit trusted network."""
 
 
 HISTORIC = Guards(readall=False, throttle=False, passwords=False)
@@ -100,9 +100,7 @@ def complement(password: bytes) -> bytes:
 
 
 def crypt_matches(password: bytes, stored: bytes) -> bool:
-    """Whether DES crypt of the password is the stored hash. Takes milliseconds; False for what is no such
-    hash.
-    """
+    """Whether DES crypt of the password is the stored hash. Takes milliseconds; False for what is no such hash."""
     try:
         return bool(des_crypt.verify(password, stored))
     except (ValueError, TypeError):
@@ -115,9 +113,7 @@ def crypt_hash(password: bytes, salt: str) -> bytes:
 
 
 class UnverifiedError(Exception):
-    """A verdict is needed that nobody has computed yet; compute `crypt_matches(password, stored)` and call
-    again.
-    """
+    """A verdict is needed that nobody has computed yet; compute `crypt_matches(password, stored)` and call again."""
 
     def __init__(self, password: bytes, stored: bytes) -> None:
         super().__init__("a password verdict is needed")
@@ -128,9 +124,9 @@ class UnverifiedError(Exception):
 class Passwords:
     """Remembers verdicts, so that a domain's call never waits for DES crypt.
 
-    Used as a domain's `verify`: raises `UnverifiedError` when the verdict is not known. A call that ends so
-    has changed nothing; the server computes the verdict on a thread, `learn`s it and makes the call again.
-    Passwords are kept as keyed digests only.
+    Used as a domain's `verify`: raises `UnverifiedError` when the verdict is not known. A call that ends so has
+    changed nothing; the server computes the verdict on a thread, `learn`s it and makes the call again. Passwords are
+    kept as keyed digests only.
     """
 
     def __init__(self, size: int = 1024) -> None:
@@ -195,10 +191,29 @@ def in_network(address: Sequence[int], network: Sequence[int]) -> bool:
     return True
 
 
-def trusted_networks(tree: Tree) -> tuple[tuple[int, ...], ...] | None:
-    """The networks that the root's `trusted_networks` admits; None without that property: everybody (NETINFO
-    3.1).
+class Trust:
+    """The root's `trusted_networks` (NETINFO 3.1).
+
+    networks: the numbers of the networks it admits; None without that property, which admits everybody.
     """
+
+    def __init__(self, tree: Tree) -> None:
+        self.networks = _trusted_networks(tree)
+        self._known: dict[str, bool] = {}
+
+    def names(self, address: str) -> bool:
+        """Whether the address is in a network that the property names."""
+        known = self._known.get(address)
+        if known is None:
+            peer = octets(address.encode())
+            networks = self.networks or ()
+            known = peer is not None and len(peer) == 4 and any(in_network(peer, each) for each in networks)
+            if len(self._known) < PEERS_REMEMBERED:
+                self._known[address] = known
+        return known
+
+
+def _trusted_networks(tree: Tree) -> tuple[tuple[int, ...], ...] | None:
     root = tree.get(ROOT)
     if root is None or not any(prop.name == b"trusted_networks" for prop in root.properties):
         return None
@@ -215,22 +230,13 @@ def trusted_networks(tree: Tree) -> tuple[tuple[int, ...], ...] | None:
 
 
 def admits(tree: Tree, address: str, own: bool) -> bool:
-    """Whether a peer may connect at all: the rule of `trusted_networks`, asked when it connects (NETINFO
-    3.1).
-    """
-    networks = trusted_networks(tree)
-    return own or networks is None or _inside(address, networks)
-
-
-def _inside(address: str, networks: Sequence[Sequence[int]]) -> bool:
-    peer = octets(address.encode())
-    return peer is not None and len(peer) == 4 and any(in_network(peer, network) for network in networks)
+    """Whether a peer may connect at all; asked when it connects (NETINFO 3.1)."""
+    trust = tree.derived(Trust)
+    return own or trust.networks is None or trust.names(address)
 
 
 def loopback_only(tree: Tree) -> bool:
-    """Apple's "desktop" mode: no trusted network but 127 (NETINFO 3.1); the server then listens on 127.0.0.1
-    alone.
-    """
+    """Apple's "desktop" mode: no trusted network but 127 (NETINFO 3.1); the server then listens on 127.0.0.1 alone."""
     root = tree.get(ROOT)
     if root is None or not any(prop.name == b"trusted_networks" for prop in root.properties):
         return False
@@ -262,9 +268,7 @@ class Access:
     throttle: Throttle = attrs.Factory(Throttle)
 
     def identify(self, tree: Tree, caller: Caller) -> Identity:
-        """Who calls (NETINFO 3.2). Raises StatusError NI_NOUSER or NI_AUTHERROR, even where anonymous might
-        write.
-        """
+        """Who calls (NETINFO 3.2). Raises StatusError NI_NOUSER or NI_AUTHERROR, even where anonymous might write."""
         if caller.superuser:
             return SUPERUSER
         if not isinstance(caller.credential.body, AuthUnix):
@@ -345,8 +349,7 @@ class Access:
         )
 
     def values_write(self, identity: Identity, directory: Directory, index: int) -> None:
-        """WRITEPROP: as the other property calls, but `_locked` stops it (NETINFO 3.4). Raises StatusError.
-        """
+        """WRITEPROP: as the other property calls, but `_locked` stops it (NETINFO 3.4). Raises StatusError."""
         if self._locked(directory):
             self._deny(NiStatus.NI_RDONLY)
         self.property_write(identity, directory, index)
@@ -376,14 +379,11 @@ class Access:
         """Whether `passwd` is shown to this caller (guard `passwords`, NETINFO 8)."""
         if caller.own or not self.guards.passwords:
             return True
-        networks = trusted_networks(tree)
-        return networks is not None and _inside(caller.address, networks)
+        return tree.derived(Trust).names(caller.address)
 
 
 def _basic_authority(user: Sequence[Property]) -> bool:
-    """Whether crypt decides: other kinds of `authentication_authority` name services that are not here
-    (NETINFO 3.2).
-    """
+    """Whether crypt decides: other kinds of `authentication_authority` name services that are not here (NETINFO 3.2)."""
     values = first(user, b"authentication_authority")
     return not values or values[0].split(b";")[1:2] in ([], [b"basic"], [b""])
 
@@ -408,8 +408,8 @@ def hide(properties: tuple[Property, ...]) -> tuple[Property, ...]:
 
 
 def keep_hidden(stored: Sequence[Property], written: Sequence[Property]) -> tuple[Property, ...]:
-    """What a WRITE means that comes from a peer which saw passwords empty: stored ones stay unless it brings
-    new ones.
+    """What a WRITE means that comes from a peer which saw passwords empty: stored ones stay unless it brings new
+    ones.
 
     A password that is missing from the written list stays too, at the end, where it moves none of the others.
     """

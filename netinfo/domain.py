@@ -1,16 +1,14 @@
 """One NetInfo domain: calls in, results and changes out, and no I/O (NETINFO 2).
 
-`Domain.call` answers a procedure; what else must happen because of it (a change to be stored and told to
-clones, a check with the master) is put into the domain's outbox, for whoever serves it to `take`. Nothing
-here waits: where a verdict on a password is missing, `access.UnverifiedError` comes out before anything has
-changed.
+`Domain.call` answers a procedure; what else must happen because of it (a change to be stored and told to clones, a
+check with the master) is put into the domain's outbox, for whoever serves it to `take`. Nothing here waits: where a
+verdict on a password is missing, `access.UnverifiedError` comes out before anything has changed.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import attrs
 
@@ -23,8 +21,6 @@ from netinfo.replies import DIRECTORY, KEYS, Replies
 from netinfo.tree import WORD, Commit, DamagedTreeError, Totals, Tree, records_of, weight
 from wire.codec import codec
 from wire.formats.netinfo import NETINFO, Binding, NiStatus, ReadallBody
-
-T = TypeVar("T")
 
 
 @attrs.define
@@ -51,28 +47,11 @@ class Surroundings:
     """TCP connections: now, most ever, most allowed, closed to make room."""
 
 
-class Memo:
-    """Remembers what was read from the tree until the tree changes."""
-
-    def __init__(self) -> None:
-        self._totals: Totals | None = None
-        self._known: dict[Callable[..., Any], Any] = {}
-
-    def __call__(self, function: Callable[[Tree], T], tree: Tree) -> T:
-        if self._totals is not tree.totals:
-            self._totals = tree.totals
-            self._known.clear()
-        if function not in self._known:
-            self._known[function] = function(tree)
-        value: T = self._known[function]
-        return value
-
-
 class Domain:
     """A domain as one server holds it.
 
-    tag: the name under which this host serves it.  clone: it only takes changes from its master (NETINFO
-    3.5). access: the rules about callers; the default is the modern one.
+    tag: the name under which this host serves it.  clone: it only takes changes from its master (NETINFO 3.5).
+    access: the rules about callers; the default is the modern one.
     """
 
     def __init__(
@@ -89,7 +68,6 @@ class Domain:
         self.access = access or Access(self.tree.generation)
         self.clone = clone
         self.surroundings = surroundings or Surroundings()
-        self.memo = Memo()
         self.calls = [0] * len(NETINFO.procedures)
         self.microseconds = [0.0] * len(NETINFO.procedures)
         self.outbox: list[Event] = []
@@ -107,10 +85,11 @@ class Domain:
     def call(self, number: int, argument: Any, caller: Caller) -> Any:
         """The result of procedure *number*, a value of its result format in `NETINFO`.
 
-        Raises `UnverifiedError` (compute the verdict, call again), `NotServedError` (a BIND that this domain
-        does not serve) and `ReplySizeError`.
+        Raises `UnverifiedError` (compute the verdict, call again), `NotServedError` (a BIND that this domain does not
+        serve) and `ReplySizeError`.
         """
-        start = time.perf_counter()
+        clock = self.access.clock
+        start = clock()
         try:
             return procedures.TABLE[number](self, argument, caller)
         except UnverifiedError:
@@ -118,7 +97,7 @@ class Domain:
             raise
         finally:
             self.calls[number] += 1
-            self.microseconds[number] += (time.perf_counter() - start) * 1e6
+            self.microseconds[number] += (clock() - start) * 1e6
 
     def reply(self, number: int, argument: Any, caller: Caller) -> bytes:
         """What `call` would give, as XDR bytes; for reading procedures built once for each state of the tree."""
@@ -157,9 +136,7 @@ class Domain:
         self.outbox.append(Changed(commit, NETINFO.by_name[procedure], argument))
 
     def undo(self, changes: Iterable[Changed]) -> None:
-        """Take back changes that could not be stored: all since the first of them, in the order they were
-        made.
-        """
+        """Take back changes that could not be stored: all since the first of them, in the order they were made."""
         for change in reversed(list(changes)):
             self.tree.undo(change.commit)
 

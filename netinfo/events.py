@@ -14,8 +14,7 @@ from wire.formats.rpc import Procedure
 class Changed:
     """The domain changed: keep `commit`, and (a master) tell the clones to make the same call.
 
-    argument: the call's own, with the target id that makes a clone's CREATE choose the master's number
-    (NETINFO 5.1).
+    argument: the call's own, with the target id that makes a clone's CREATE choose the master's number (NETINFO 5.1).
     """
 
     commit: Commit

@@ -1,9 +1,8 @@
-"""Where NeXT's and Apple's NetInfo servers differ: one table, from which everything that differs reads its
-choice.
+"""Where NeXT's and Apple's NetInfo servers differ: one table, from which everything that differs reads its choice.
 
-A domain behaves as one generation, `NEXT` by default. Faults of the originals are reproduced in neither:
-NeXT's second reply over UDP, Apple's LIST caches that go stale, LOOKUP hits out of the children's order,
-NeXT's crash on object 16777216 (NETINFO 11).
+A domain behaves as one generation, `NEXT` by default. Faults of the originals are reproduced in neither: NeXT's
+second reply over UDP, Apple's LIST caches that go stale, LOOKUP hits out of the children's order, NeXT's crash on
+object 16777216 (NETINFO 11).
 """
 
 from __future__ import annotations
@@ -30,12 +29,9 @@ class Generation:
     honours_target: bool
     """CREATE gives the child the id its target names (NETINFO 2.3)."""
     highest_is_count: bool
-    """READALL's highest id is the count of record slots, instead of the highest directory's number (NETINFO
-    5.3).
-    """
+    """READALL's highest id is the count of record slots, instead of the highest directory's number (NETINFO 5.3)."""
     version_reads: bool
-    """SELF of object -1 finds a directory by store version, of object -2 tells one's version (NETINFO 2.3).
-    """
+    """SELF of object -1 finds a directory by store version, of object -2 tells one's version (NETINFO 2.3)."""
     star_admits_users: bool
     """`*` among the writers admits everybody, instead of anonymous callers alone (NETINFO 3.4)."""
     writers_cover_properties: bool
@@ -43,9 +39,7 @@ class Generation:
     locks: bool
     """A `_locked` directory refuses changes, the superuser's too (NETINFO 3.4)."""
     password_required: bool
-    """A user without a `passwd` property cannot be authenticated, instead of needing no password (NETINFO
-    11).
-    """
+    """A user without a `passwd` property cannot be authenticated, instead of needing no password (NETINFO 11)."""
     every_user_of_uid: bool
     """All users with the caller's uid are tried, instead of the first alone (NETINFO 3.2)."""
     promotes_admins: bool
@@ -71,14 +65,12 @@ class Generation:
     tag_decides_clone: bool
     """A domain whose `master` names another tag is a clone, too (NETINFO 4.1)."""
     one_clone_per_serves: bool
-    """Each `./tag` of a machine is a clone, own address and other tag too; else one for each machine (NETINFO
-    5.1).
-    """
+    """Each `./tag` of a machine is a clone, own address and other tag too; else one for each machine (NETINFO 5.1)."""
     update_latency: float
     """Seconds an update waits for others to join it, unless the root says otherwise (NETINFO 5.1)."""
     root_settings: bool
-    """The root's `isRoot`, `cloneReplyReadall`, `update_latency`, `subthreads` and `cleanup_wait` are obeyed
-    (NETINFO 4.3, 5).
+    """The root's `isRoot`, `cloneReplyReadall`, `update_latency`, `subthreads` and `cleanup_wait` are obeyed (NETINFO
+    4.3, 5).
     """
 
 

@@ -1,7 +1,7 @@
 """How domains form a hierarchy: the `serves` values of machines (NETINFO 4.1 to 4.3).
 
-Says who serves this domain, whom it serves as a parent, and where its own parent may be found. Asking those
-machines is left to whoever serves the domain; what came of it stands in `Surroundings.parent`.
+Says who serves this domain, whom it serves as a parent, and where its own parent may be found. Asking those machines
+is left to whoever serves the domain; what came of it stands in `Surroundings.parent`.
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ def serves(tree: Tree, tag: bytes, address: int) -> bool:
 
 
 def servers(tree: Tree) -> tuple[Server, ...]:
-    """The servers of this very domain, master and clones, at every address of theirs (NETINFO 2.7,
-    domain_servers).
-    """
+    """The servers of this very domain, master and clones, at every address of theirs (NETINFO 2.7, domain_servers)."""
     return tuple(
         Server(address, tag)
         for machine in machines(tree)
@@ -85,9 +83,7 @@ def servers(tree: Tree) -> tuple[Server, ...]:
 
 
 def candidates(tree: Tree) -> tuple[Server, ...]:
-    """Where a server of the parent domain may be: machines that serve `../tag`, by their first address
-    (NETINFO 4.3).
-    """
+    """Where a server of the parent domain may be: machines that serve `../tag`, by their first address (NETINFO 4.3)."""
     return tuple(
         Server(own[0], tag)
         for machine in machines(tree)
@@ -109,12 +105,12 @@ def is_root(domain: Domain) -> bool:
             (b"YES",),
         ):
             return True
-    return not domain.memo(candidates, domain.tree)
+    return not domain.tree.derived(candidates)
 
 
 def parent(domain: Domain) -> Binding:
-    """RPARENT's answer. Raises StatusError NI_NETROOT, or, if no parent answered, the generation's status
-    (NETINFO 4.3).
+    """RPARENT's answer. Raises StatusError NI_NETROOT, or, if no parent answered, the generation's status (NETINFO
+    4.3).
     """
     if is_root(domain):
         raise StatusError(NiStatus.NI_NETROOT)

@@ -1,9 +1,8 @@
-"""Finds the children of one directory by the values of a property, in the children's order (NETINFO 2.6,
-LOOKUP).
+"""Finds the children of one directory by the values of a property, in the children's order (NETINFO 2.6, LOOKUP).
 
-The tree tells the index of every change to a child as it happens, so it cannot go stale as the originals'
-did. A map is made for a property name only when it is first asked for and some child has it: what strangers
-ask for costs no memory.
+The tree tells the index of every change to a child as it happens, so it cannot go stale as the originals' did. A map
+is made for a property name only when it is first asked for and some child has it: what strangers ask for costs no
+memory.
 """
 
 from __future__ import annotations
@@ -57,9 +56,7 @@ class Index:
         return made
 
     def replace(self, child: int, before: Properties, after: Properties) -> None:
-        """*child* had the properties *before* and has *after* now. It stands in the order while this is
-        called.
-        """
+        """*child* had the properties *before* and has *after* now. It stands in the order while this is called."""
         self._names.update({prop.name for prop in after})
         self._names.subtract({prop.name for prop in before})
         for name in {prop.name for prop in before}:

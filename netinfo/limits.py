@@ -1,5 +1,5 @@
-"""How large a domain may grow (NETINFO 8): all far above what real databases used, all below what would hurt
-a server.
+"""How large a domain may grow (NETINFO 8): all far above what real databases used, all below what would hurt a
+server.
 
 A write that would pass one is answered NI_NOSPACE, a read whose reply would is RPC SYSTEM_ERR.
 """

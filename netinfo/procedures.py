@@ -1,9 +1,8 @@
 """The 29 procedures of the NetInfo program, as functions of a domain (NETINFO 2.5, 2.6).
 
-Each takes the domain, the call's argument and the caller, and gives the result. `TABLE` finds one by its
-number in `wire.formats.netinfo.NETINFO`. The order of the checks is part of the protocol: who calls, unknown
-id, stale instance, index out of range, permission; then the rules of DESTROY and the limits. An error changes
-nothing.
+Each takes the domain, the call's argument and the caller, and gives the result. `TABLE` finds one by its number in
+`wire.formats.netinfo.NETINFO`. The order of the checks is part of the protocol: who calls, unknown id, stale
+instance, index out of range, permission; then the rules of DESTROY and the limits. An error changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from netinfo import hierarchy, replication, statistics
 from netinfo.access import HIDDEN, SUPERUSER, Caller, Identity, StatusError, View, hide, keep_hidden, show
 from netinfo.events import Changed, CheckMaster, ResyncClones
 from netinfo.index import first
-from netinfo.tree import ROOT, Directory
+from netinfo.tree import ROOT, Directory, c_string, c_strings
 from wire.formats.netinfo import (
     NETINFO,
     Binding,
@@ -124,17 +123,6 @@ def name_at(prop: Property, index: int) -> bytes:
     return prop.values[index]
 
 
-def clean(name: bytes) -> bytes:
-    """A name ends at its first NUL: the originals kept C strings (NETINFO 11)."""
-    return name.split(b"\0", 1)[0] if b"\0" in name else name
-
-
-def clean_property(prop: Property) -> Property:
-    if b"\0" not in prop.name and not any(b"\0" in value for value in prop.values):
-        return prop
-    return Property(clean(prop.name), tuple(map(clean, prop.values)))
-
-
 def view_of(domain: Domain, caller: Caller) -> View:
     """How this caller sees properties (guard `passwords`)."""
     return show if domain.access.sees_passwords(domain.tree, caller) else hide
@@ -217,8 +205,8 @@ def readname(domain: Domain, argument: NameIndexArgs, caller: Caller) -> ReadNam
 def search(domain: Domain, argument: LookupArgs, caller: Caller) -> tuple[Directory, tuple[int, ...]]:
     """The directory that LOOKUP names, and the children it finds there, at least one (NETINFO 2.6)."""
     found = fetch(domain, argument.id.object)
-    key = clean(argument.key)
-    hits = domain.tree.find(found, key, clean(argument.value))
+    key = c_string(argument.key)
+    hits = domain.tree.find(found, key, c_string(argument.value))
     if not hits or (key == HIDDEN and not domain.access.sees_passwords(domain.tree, caller)):
         raise StatusError(NiStatus.NI_NODIR)
     return found, tuple(hits)
@@ -241,7 +229,7 @@ def lookupread(domain: Domain, argument: LookupArgs, caller: Caller) -> Proplist
 def list_(domain: Domain, argument: ListArgs, caller: Caller) -> ListBody:
     """A property without values is reported like one that is not there (NETINFO 2.6)."""
     found = fetch(domain, argument.id.object)
-    name, view = clean(argument.name), view_of(domain, caller)
+    name, view = c_string(argument.name), view_of(domain, caller)
     if name == HIDDEN and view is hide:
         return ListBody(tuple(Entry(number, None) for number in found.children), found.id)
     entries = (
@@ -303,7 +291,7 @@ def create(domain: Domain, argument: CreateArgs, caller: Caller) -> CreateBody:
     target = argument.target if domain.generation.honours_target and identity.superuser else None
     if target is not None and target.object in tree.directories:
         raise StatusError(NiStatus.NI_ALIVE)
-    properties = tuple(map(clean_property, argument.properties))
+    properties = tuple(map(c_strings, argument.properties))
     if (
         not limits.admit(properties)
         or len(found.children) >= limits.children
@@ -344,7 +332,7 @@ def write(domain: Domain, argument: WriteArgs, caller: Caller) -> NiId:
     identity = authorize(domain, caller)
     found = fetch_current(domain, argument.id)
     domain.access.directory_write(identity, found)
-    properties = tuple(map(clean_property, argument.properties))
+    properties = tuple(map(c_strings, argument.properties))
     if not domain.access.sees_passwords(domain.tree, caller):
         properties = keep_hidden(found.properties, properties)
         argument = WriteArgs(argument.id, properties)
@@ -357,7 +345,7 @@ def createprop(domain: Domain, argument: CreatePropArgs, caller: Caller) -> NiId
     identity = authorize(domain, caller)
     found = fetch_current(domain, argument.id)
     domain.access.directory_write(identity, found)
-    properties = inserted(found.properties, argument.where, clean_property(argument.property))
+    properties = inserted(found.properties, argument.where, c_strings(argument.property))
     return store(domain, found, properties, "CREATEPROP", argument)
 
 
@@ -382,7 +370,7 @@ def renameprop(domain: Domain, argument: RenamePropArgs, caller: Caller) -> NiId
     found = fetch_current(domain, argument.id)
     prop = property_at(found, argument.index)
     domain.access.directory_write(identity, found)
-    renamed = Property(clean(argument.name), prop.values)
+    renamed = Property(c_string(argument.name), prop.values)
     return store(
         domain,
         found,
@@ -398,7 +386,7 @@ def writeprop(domain: Domain, argument: WritePropArgs, caller: Caller) -> NiId:
     found = fetch_current(domain, argument.id)
     prop = property_at(found, argument.index)
     domain.access.values_write(identity, found, argument.index)
-    values = tuple(map(clean, argument.values))
+    values = tuple(map(c_string, argument.values))
     return write_values(domain, found, argument.index, Property(prop.name, values), "WRITEPROP", argument)
 
 
@@ -408,7 +396,7 @@ def createname(domain: Domain, argument: CreateNameArgs, caller: Caller) -> NiId
     found = fetch_current(domain, argument.id)
     prop = property_at(found, argument.index)
     domain.access.property_write(identity, found, argument.index)
-    values = inserted(prop.values, argument.where, clean(argument.name))
+    values = inserted(prop.values, argument.where, c_string(argument.name))
     return write_values(domain, found, argument.index, Property(prop.name, values), "CREATENAME", argument)
 
 
@@ -419,7 +407,7 @@ def writename(domain: Domain, argument: WriteNameArgs, caller: Caller) -> NiId:
     prop = property_at(found, argument.prop_index)
     name_at(prop, argument.name_index)
     domain.access.property_write(identity, found, argument.prop_index)
-    values = replaced(prop.values, argument.name_index, clean(argument.name))
+    values = replaced(prop.values, argument.name_index, c_string(argument.name))
     return write_values(
         domain, found, argument.prop_index, Property(prop.name, values), "WRITENAME", argument
     )
@@ -450,16 +438,14 @@ def write_values(
 
 @answer("RPARENT")
 def rparent(domain: Domain, argument: None, caller: Caller) -> Binding:
-    """The parent's server that the outside found (`Surroundings.parent`); looking for one is not the domain's
-    work.
-    """
+    """The parent's server that the outside found (`Surroundings.parent`); looking for one is not the domain's work."""
     return hierarchy.parent(domain)
 
 
 @procedure("BIND")
 def bind(domain: Domain, argument: Binding, caller: Caller) -> None:
     """Raises NotServedError unless this domain serves that server as its parent (NETINFO 2.6)."""
-    if not hierarchy.serves(domain.tree, clean(argument.tag), argument.address):
+    if not hierarchy.serves(domain.tree, c_string(argument.tag), argument.address):
         raise NotServedError
 
 
@@ -470,9 +456,7 @@ def transfer_view(domain: Domain, caller: Caller) -> View:
 
 @answer("READALL")
 def readall(domain: Domain, argument: int, caller: Caller) -> ReadallBody:
-    """The whole domain as a value; a server that streams uses `replication.may_read_all` and
-    `replication.transfer`.
-    """
+    """The whole domain as a value; a server that streams uses `replication.may_read_all` and `replication.transfer`."""
     if replication.may_read_all(domain, argument, caller):
         objects = tuple(replication.snapshot(domain.tree, transfer_view(domain, caller)))
         return ReadallBody(domain.tree.checksum, domain.tree.highest_id, objects)

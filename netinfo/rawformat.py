@@ -1,8 +1,7 @@
 """The raw text format of `nidump -r` and `niload -r` (NETINFO 6.3), in and out.
 
-Text knows no numbers and no instances: it is a tree of property lists, `Branch`. A backslash is written as
-two, which the original writer did not do; both its way and ours are read, so that every value survives a
-round trip here.
+Text knows no numbers and no instances: it is a tree of property lists, `Branch`. A backslash is written as two, which
+the original writer did not do; both its way and ours are read, so that every value survives a round trip here.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import attrs
 
 from netinfo.generation import NEXT, Generation
 from netinfo.limits import LIMITS
-from netinfo.tree import Directory, Tree
+from netinfo.tree import Directory, Tree, c_strings
 from wire.formats.netinfo import NI_INDEX_NULL, Property
 
 DEPTH_LIMIT = LIMITS.depth
@@ -81,9 +80,7 @@ def dump(branch: Branch) -> bytes:
 
 
 class Reader:
-    """A cursor over the tokens of a text; each token is (kind, bytes), kind `mark`, `quoted`, `word` or
-    `end`.
-    """
+    """A cursor over the tokens of a text; each token is (kind, bytes), kind `mark`, `quoted`, `word` or `end`."""
 
     def __init__(self, text: bytes) -> None:
         self.text = text
@@ -228,10 +225,10 @@ def plant(branch: Branch, generation: Generation = NEXT) -> Tree:
     """A new domain with *branch* as its root, its ids those that CREATE would have given one after the other."""
     tree = Tree(generation)
     tree.create_root()
-    tree.write(tree.directories[0], branch.properties)
+    tree.write(tree.directories[0], tuple(map(c_strings, branch.properties)))
     stack = [(0, child) for child in reversed(branch.children)]
     while stack:
         parent, here = stack.pop()
-        made, _ = tree.create(tree.directories[parent], here.properties, NI_INDEX_NULL)
+        made, _ = tree.create(tree.directories[parent], tuple(map(c_strings, here.properties)), NI_INDEX_NULL)
         stack.extend((made.number, child) for child in reversed(here.children))
     return tree

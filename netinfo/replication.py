@@ -43,9 +43,7 @@ def master_addresses(tree: Tree) -> tuple[str, ...]:
 
 
 def is_clone(tree: Tree, tag: bytes, own: Sequence[str], generation: Generation) -> bool:
-    """Whether this host, with the addresses *own*, serves *tag* as a clone (NETINFO 4.1). `local` never is
-    one.
-    """
+    """Whether this host, with the addresses *own*, serves *tag* as a clone (NETINFO 4.1). `local` never is one."""
     named = master_of(tree)
     if named is None or tag == b"local":
         return False
@@ -57,7 +55,7 @@ def is_clone(tree: Tree, tag: bytes, own: Sequence[str], generation: Generation)
 
 def is_master(domain: Domain, caller: Caller) -> bool:
     """Whether a clone's caller has its master's address (NETINFO 3.5)."""
-    known = domain.memo(master_addresses, domain.tree)
+    known = domain.tree.derived(master_addresses)
     if not known and domain.generation.orphan_updates:
         return caller.address == "127.0.0.1"
     return caller.address in known
@@ -106,7 +104,7 @@ def may_read_all(domain: Domain, checksum: int, caller: Caller) -> bool:
 
 def serves_domain(domain: Domain, address: str) -> bool:
     """Whether one of the domain's own servers, such as a clone, has this address."""
-    return any(server.address == address for server in domain.memo(servers, domain.tree))
+    return any(server.address == address for server in domain.tree.derived(servers))
 
 
 def _clone_may_answer(domain: Domain) -> bool:
@@ -127,8 +125,8 @@ def snapshot(tree: Tree, view: View = show) -> Iterator[Object]:
 
 
 def transfer(tree: Tree, objects: Iterable[Object], batch: int = 256) -> Iterator[bytes]:
-    """READALL's result as chunks of bytes, *batch* directories each: a domain may be larger than one wants to
-    hold twice.
+    """READALL's result as chunks of bytes, *batch* directories each: a domain may be larger than one wants to hold
+    twice.
     """
     build = codec(NETINFO.by_name["READALL"].result).build
     empty = build(Result(NiStatus.NI_OK, ReadallBody(tree.checksum, tree.highest_id, ())))

@@ -1,8 +1,8 @@
 """Replies of the reading procedures as bytes, built once and sent until the tree changes.
 
 A reply depends on one directory and its children's properties, and on whether the caller sees passwords. Each
-directory's `family` number changes exactly when one of these does and is never used twice, so a reply that was
-stored with the current number is the current reply.
+directory's `family` number changes exactly when one of these does and is never used twice, so a reply that was stored
+with the current number is the current reply.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The domains a server starts with: the samples of a lab, and the bare database of `netinfod -m` (NETINFO
-7.4, 4.2).
+"""The domains a server starts with: the samples of a lab, and the bare database of `netinfod -m` (NETINFO 7.4, 4.2).
 
-The samples are raw-format texts in `netinfo/samples`, complete enough for a NeXT to boot from, with the
-addresses left open: a parent's `ip_address` must be exactly the address at which clients reach it (NETINFO
-4.5). Their passwords are known to everybody: `PASSWORDS`.
+The samples are raw-format texts in `netinfo/samples`, complete enough for a NeXT to boot from, with the addresses
+left open: a parent's `ip_address` must be exactly the address at which clients reach it (NETINFO 4.5). Their
+passwords are known to everybody: `PASSWORDS`.
 """
 
 from __future__ import annotations
@@ -54,15 +53,12 @@ def sample(tag: bytes, address: str, host: str = "srv") -> Branch:
 
 
 def bare_master(tag: bytes, host: bytes, addresses: Sequence[str]) -> Branch:
-    """What `netinfod -m` makes: the master's own machine entry and nothing else, so no users (NETINFO 4.2).
-    """
+    """What `netinfod -m` makes: the master's own machine entry and nothing else, so no users (NETINFO 4.2)."""
     return _bare(host + b"/" + tag, host, addresses, b"./" + tag)
 
 
 def bare_clone(master_host: bytes, master_address: str, master_tag: bytes) -> Branch:
-    """What `netinfod -c` makes: enough to find the master, from which the rest is then transferred (NETINFO
-    4.2).
-    """
+    """What `netinfod -c` makes: enough to find the master, from which the rest is then transferred (NETINFO 4.2)."""
     return _bare(master_host + b"/" + master_tag, master_host, (master_address,), b"./" + master_tag)
 
 

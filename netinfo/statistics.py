@@ -1,6 +1,4 @@
-"""What STATISTICS tells (NETINFO 2.7): NeXT's server the checksum, Apple's 44 properties with the checksum
-first.
-"""
+"""What STATISTICS tells (NETINFO 2.7): NeXT's server the checksum, Apple's 44 properties with the checksum first."""
 
 from __future__ import annotations
 
@@ -55,7 +53,7 @@ def _server(domain: Domain) -> tuple[Property, ...]:
         prop("hostname", around.hostname),
         prop(
             "domain_servers",
-            *(f"{s.address}/".encode() + s.tag for s in domain.memo(hierarchy.servers, tree)),
+            *(f"{s.address}/".encode() + s.tag for s in domain.tree.derived(hierarchy.servers)),
         ),
         prop("write_locked", _write_locked(domain)),
         prop(

@@ -1,15 +1,16 @@
 """The tree of a domain's directories: numbers, instances, positions, checksum (NETINFO 2.1 to 2.4, 2.8).
 
-Knows nothing of callers, permissions or statuses. Every change is given back as a `Commit`: what a store must
-keep, and what undoes it should the store fail. Positions in the parent are numbers with wide gaps, so that an
-insertion touches one record and not all its sisters.
+Knows nothing of callers, permissions or statuses. Every change is given back as a `Commit`: what a store must keep,
+and what undoes it should the store fail. Positions in the parent are numbers with wide gaps, so that an insertion
+touches one record and not all its sisters.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
+from typing import Any, TypeVar
 
 import attrs
 
@@ -18,11 +19,10 @@ from netinfo.index import Index
 from netinfo.limits import LIMITS, Limits
 from wire.formats.netinfo import NiId, Object, Property
 
+T = TypeVar("T")
 WORD = 0xFFFFFFFF
 GAP = 1 << 20
-"""Distance between two children's positions when the second is appended. Small enough for 2**43 appends in 64
-bits.
-"""
+"""Distance between two children's positions when the second is appended. Small enough for 2**43 appends in 64 bits."""
 ROOT = 0
 FAMILIES = count(1)
 """Where `Directory.family` comes from: one count for all trees, so that no two states share a number."""
@@ -32,9 +32,7 @@ Properties = tuple[Property, ...]
 
 @attrs.frozen
 class Record:
-    """One directory as a store keeps it; its children find it by `parent` and stand in the order of
-    `position`.
-    """
+    """One directory as a store keeps it; its children find it by `parent` and stand in the order of `position`."""
 
     number: int
     instance: int
@@ -94,9 +92,7 @@ class Directory:
     children: dict[int, int] = attrs.Factory(dict)
     """Number -> position, in order."""
     family: int = 0
-    """Changes whenever this directory or a property of one of its children does; no two states share a
-    number.
-    """
+    """Changes whenever this directory or a property of one of its children does; no two states share a number."""
     index: Index | None = None
 
     @property
@@ -119,6 +115,8 @@ class Tree:
         """Free numbers below `slots` -> last instance."""
         self._lowest: list[int] = []
         """A heap that holds every vacant number, and some that no longer are."""
+        self._derived: dict[Callable[[Tree], Any], Any] = {}
+        self._derived_from: Totals | None = None
         self._disordered: set[int] = set()
         """Directories whose children stand in another order than their positions say."""
 
@@ -139,9 +137,7 @@ class Tree:
         return self.directories[hits[0]] if hits else None
 
     def path(self, *names: bytes) -> Directory | None:
-        """The directory reached from the root by the first child of each name, as the servers walk (NETINFO
-        2.6).
-        """
+        """The directory reached from the root by the first child of each name, as the servers walk (NETINFO 2.6)."""
         here = self.get(ROOT)
         for name in names:
             here = here and self.find_first(here, b"name", name)
@@ -159,6 +155,16 @@ class Tree:
             here = stack.pop()
             yield here
             stack.extend(self.directories[number] for number in reversed(here.children))
+
+    def derived(self, function: Callable[[Tree], T]) -> T:
+        """What *function* makes of this tree, made again only after the tree has changed."""
+        if self._derived_from is not self.totals:
+            self._derived_from = self.totals
+            self._derived.clear()
+        if function not in self._derived:
+            self._derived[function] = function(self)
+        value: T = self._derived[function]
+        return value
 
     @property
     def checksum(self) -> int:
@@ -196,8 +202,8 @@ class Tree:
     ) -> tuple[Directory, Commit]:
         """Make a child of *parent* before its child number *where* (at or beyond the end: after all).
 
-        Its number is *target*'s or the lowest free one (NETINFO 2.3); the caller has made sure that
-        *target*'s is free.
+        Its number is *target*'s or the lowest free one (NETINFO 2.3); the caller has made sure that *target*'s is
+        free.
         """
         number = self._lowest_free() if target is None else target.object
         instance = self._first_instance(number) if target is None else target.instance
@@ -423,6 +429,18 @@ class Tree:
         return tree
 
 
+def c_string(name: bytes) -> bytes:
+    """A name ends at its first NUL: the originals kept C strings (NETINFO 11)."""
+    return name.split(b"\0", 1)[0] if b"\0" in name else name
+
+
+def c_strings(prop: Property) -> Property:
+    """A property whose name and values end at their first NUL."""
+    if b"\0" not in prop.name and not any(b"\0" in value for value in prop.values):
+        return prop
+    return Property(c_string(prop.name), tuple(map(c_string, prop.values)))
+
+
 def last(children: dict[int, int]) -> int:
     """The position of the last of some children."""
     return next(reversed(children.values()))
@@ -434,8 +452,7 @@ def weight(state: State) -> int:
 
 
 def records_of(objects: Iterable[Object]) -> Iterator[Record]:
-    """Objects, as READALL transfers them and old databases hold them, as records. Their order does not
-    matter.
+    """Objects, as READALL transfers them and old databases hold them, as records. Their order does not matter.
 
     Raises DamagedTreeError where a list of children and the children themselves disagree.
     """
@@ -454,4 +471,5 @@ def records_of(objects: Iterable[Object]) -> Iterator[Record]:
         parent_number, position = positions.get(number, (ROOT, 0))
         if number != ROOT and parent_number != each.parent:
             raise DamagedTreeError(f"directory {number} says its parent is {each.parent}, which it is not")
-        yield Record(number, each.id.instance, 0, parent_number, position, each.properties)
+        properties = tuple(map(c_strings, each.properties))
+        yield Record(number, each.id.instance, 0, parent_number, position, properties)

@@ -1,7 +1,7 @@
 """Databases of the original servers, `<tag>.nidb` directories, read and written (NETINFO 6.1, 6.2).
 
-Both generations leave logs behind when they are killed, and disks of that age have damage: what can be read is read as
-the original server would have recovered it, and every doubt is told in a sentence (`Imported.notes`).
+Both generations leave logs behind when they are killed, and disks of that age have damage: what can be read is read
+as the original server would have recovered it, and every doubt is told in a sentence (`Imported.notes`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,20 @@ from netinfo.limits import LIMITS, Limits
 from netinfo.nidb.apple import read_apple, stores, write_apple
 from netinfo.nidb.files import Found, NidbError
 from netinfo.nidb.next import collection_of, read_next, write_next
-from netinfo.tree import GAP, ROOT, WORD, DamagedTreeError, Record, State, Totals, Tree, Vacancy, weight
-from wire.formats.netinfo import Object, Property
+from netinfo.tree import (
+    GAP,
+    ROOT,
+    WORD,
+    DamagedTreeError,
+    Record,
+    State,
+    Totals,
+    Tree,
+    Vacancy,
+    c_strings,
+    weight,
+)
+from wire.formats.netinfo import Object
 
 __all__ = ["Imported", "NidbError", "read", "write_apple", "write_next"]
 
@@ -73,11 +85,6 @@ def planted(objects: dict[int, Object], found: Found, generation: Generation, li
         return Tree.load(records, vacancies, totals, generation, limits)
     except DamagedTreeError as error:
         raise NidbError(f"the database is beyond repair: {error}") from error
-
-
-def c_strings(prop: Property) -> Property:
-    """A property whose strings end at their first NUL, as the servers kept them."""
-    return Property(prop.name.split(b"\0")[0], tuple(value.split(b"\0")[0] for value in prop.values))
 
 
 def mended(objects: dict[int, Object], notes: list[str]) -> dict[int, Object]:

@@ -15,6 +15,7 @@ from netinfo.access import (
     Passwords,
     StatusError,
     Throttle,
+    Trust,
     UnverifiedError,
     admits,
     complement,
@@ -24,7 +25,6 @@ from netinfo.access import (
     octets,
     password_of,
     reserved_port,
-    trusted_networks,
 )
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.rawformat import Branch, plant
@@ -131,14 +131,14 @@ def test_trusted_networks_by_name_and_in_general() -> None:
     labs = Branch((prop("name", "lab", "room7"), prop("address", "172.16", "10")))
     networks = Branch((prop("name", "networks"),), (labs, Branch((prop("name", "none"),))))
     tree = plant(Branch((prop("trusted_networks", "nosuch", "none", "room7", "127"),), (networks,)))
-    assert trusted_networks(tree) == ((172, 16), (127,))
+    assert Trust(tree).networks == ((172, 16), (127,))
     assert admits(tree, "172.16.0.1", own=False)
     assert not admits(tree, "10.0.0.1", own=False)  # only the first address of a network counts
-    assert trusted_networks(plant(Branch())) is None
+    assert Trust(plant(Branch())).networks is None
     assert admits(plant(Branch()), "10.0.0.1", own=False)
     assert not admits(plant(Branch((prop("trusted_networks"),))), "10.0.0.1", own=False)
-    assert trusted_networks(plant(Branch((prop("trusted_networks", "lab"),)))) == ()
-    assert trusted_networks(Tree()) is None
+    assert Trust(plant(Branch((prop("trusted_networks", "lab"),)))).networks == ()
+    assert Trust(Tree()).networks is None
 
 
 def test_desktop_mode() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netinfo.access import Access, Caller, crypt_matches, trusted_networks
+from netinfo.access import Access, Caller, Trust, crypt_matches
 from netinfo.addresses import to_number
 from netinfo.domain import Domain
 from netinfo.generation import APPLE, NEXT, Generation
@@ -82,7 +82,7 @@ def test_sample_network_serves_its_machines_where_they_are(address: str) -> None
     for other in addresses:
         assert serves(tree, b"local", to_number(other.decode()))
         assert other.decode().rpartition(".")[0] == address.rpartition(".")[0]
-    networks = trusted_networks(tree)
+    networks = Trust(tree).networks
     assert networks == (tuple(map(int, address.split(".")[:3])),)
 
 
