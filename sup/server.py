@@ -224,7 +224,10 @@ class Session:
     # --- 1 to 4: who, what, may they? ---------------------------------------------------------------------------
 
     async def _signon(self) -> None:
-        await self.channel.receive_probe()
+        try:
+            await self.channel.receive_probe()
+        except UnexpectedMessage as error:  # no SUP client: it is left without a word (SUP 1.2)
+            raise Over(DoneCode.GOAWAY, str(error)) from None
         signon = await self._read("signon request", Signon)
         self.version = signon.protocol
         self.channel.params = attrs.evolve(self.channel.params, version=signon.protocol)
