@@ -125,6 +125,7 @@ class _Pair:
         half.transport.registerProducer(self.client.transport, True)
         self.client.transport.registerProducer(half.transport, True)
         self.client.transport.resumeProducing()
+        self.client.deliver()
 
     def lost(self, half: _Half) -> None:
         """One half is gone: the other ends once it has sent what it still has."""
@@ -157,6 +158,7 @@ class _Half(Protocol):
     def __init__(self, pair: _Pair, from_client: bool) -> None:
         self._pair = pair
         self.from_client = from_client
+        self._early: list[bytes] = []  # read before the other half was there
         self._ended = [False, False]  # reading, writing: Twisted leaves a connection open after both
 
     @property
@@ -171,9 +173,20 @@ class _Half(Protocol):
             self._pair.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._other is None:  # uvloop reads once more after being told to pause
+            self._early.append(data)
+            self.transport.pauseProducing()
+            return
         self._pair.tapped.tell("data", self._pair.peer, not self.from_client, data)
-        if self._other is not None:
-            self._other.transport.write(data)
+        self._other.transport.write(data)
+
+    def deliver(self) -> None:
+        """Hands over what was read before the other half was there."""
+        early, self._early = self._early, []
+        for data in early:
+            self.dataReceived(data)
+        if self._ended[0] and self._other is not None:
+            self._other.transport.loseWriteConnection()
 
     def readConnectionLost(self) -> None:
         if self._other is not None:
@@ -185,7 +198,7 @@ class _Half(Protocol):
 
     def _end(self, direction: int) -> None:
         self._ended[direction] = True
-        if all(self._ended) or self._other is None:
+        if all(self._ended):
             self.transport.unregisterProducer()  # a transport with a producer waits for it before it closes
             self.transport.loseConnection()
 
