@@ -8,8 +8,8 @@ import secrets
 import select
 import socket
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from netinfo.client.multicall import Multicall
 from netinfo.client.network import Answer, Target
@@ -18,6 +18,9 @@ from wire.transport.errors import ConnectError, RpcConnectionLost, RpcTimeout
 from wire.transport.record import RecordReader, mark
 from wire.transport.rpc_message import XID, build_call, read_reply
 
+if TYPE_CHECKING:
+    from wire.transport.tap import Kind, Tap, Transport
+
 REPLY_LIMIT = 64 * 1024 * 1024
 """Longest reply accepted over TCP, in bytes."""
 DATAGRAM_LIMIT = 65_507
@@ -25,6 +28,14 @@ CHUNK = 256 * 1024
 RETRY = 1.0
 """Seconds until a call over UDP is repeated (NETINFO 4.5)."""
 FIRST_RESERVED, LAST_RESERVED = 600, 1023
+
+
+Tell = Callable[["Kind", bool, bytes], None]
+"""tell(kind, outgoing, data): what happened on one socket."""
+
+
+def _nobody_hears(kind: Kind, outgoing: bool, data: bytes) -> None:
+    """Stands for taps where there are none."""
 
 
 def bind_reserved(sock: socket.socket) -> None:
@@ -44,7 +55,20 @@ def bind_reserved(sock: socket.socket) -> None:
 
 
 class BlockingNetwork:
-    """`Network` over sockets that wait."""
+    """`Network` over sockets that wait. *taps* hear what is sent and received."""
+
+    def __init__(self, taps: Sequence[Tap] = ()) -> None:
+        self._taps = tuple(taps)
+
+    def _hear(self, transport: Transport, sock: socket.socket, service: str) -> Tell:
+        """What tells the taps of one socket; nothing is imported and nothing done where there are none."""
+        if not self._taps:
+            return _nobody_hears
+        from wire.transport.tap import Address, Tapped
+
+        tapped = Tapped(self._taps, transport, Address.of(sock.getsockname()), f"{service} client")
+        remote = Address.of(sock.getpeername())
+        return lambda kind, outgoing, data: tapped.tell(kind, remote, outgoing, data)
 
     async def connect_tcp(self, host: str, port: int, program: Program, patience: float) -> TcpLink:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -56,7 +80,7 @@ class BlockingNetwork:
         except OSError as error:
             sock.close()
             raise ConnectError(f"No connection to TCP port {port} on {host}: {_reason(error)}.") from error
-        return TcpLink(sock, program)
+        return TcpLink(sock, program, self._hear("tcp", sock, program.name))
 
     async def connect_udp(self, host: str, port: int, program: Program) -> UdpLink:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -66,7 +90,7 @@ class BlockingNetwork:
         except OSError as error:
             sock.close()
             raise ConnectError(f"UDP port {port} on {host} cannot be reached: {_reason(error)}.") from error
-        return UdpLink(sock, program)
+        return UdpLink(sock, program, self._hear("udp", sock, program.name))
 
     async def multicall(self, targets: Sequence[Target], waits: Sequence[float]) -> Answer | None:
         calls = Multicall(tuple(targets))
@@ -101,9 +125,11 @@ class BlockingNetwork:
 class TcpLink:
     """A connection to one program; calls are made one after another."""
 
-    def __init__(self, sock: socket.socket, program: Program) -> None:
+    def __init__(self, sock: socket.socket, program: Program, tell: Tell) -> None:
         self._socket = sock
         self._program = program
+        self._tell = tell
+        tell("open", True, b"")
         self._records = RecordReader(REPLY_LIMIT)
         self._xid = secrets.randbits(32)
 
@@ -113,6 +139,7 @@ class TcpLink:
         deadline = time.monotonic() + patience
         try:
             self._socket.settimeout(patience)
+            self._tell("data", True, mark(len(data)) + data)
             self._socket.sendall(mark(len(data)) + data)
             while True:
                 for record in self._records:
@@ -125,6 +152,7 @@ class TcpLink:
                     raise RpcConnectionLost(
                         f"The connection was closed before {procedure.name} was answered."
                     )
+                self._tell("data", False, received)
                 self._records.feed(received)
         except TimeoutError:
             raise RpcTimeout(f"{procedure.name} could not be sent within {patience:g} seconds.") from None
@@ -134,15 +162,18 @@ class TcpLink:
             ) from error
 
     def close(self) -> None:
-        self._socket.close()
+        if self._socket.fileno() >= 0:
+            self._tell("close", True, b"")
+            self._socket.close()
 
 
 class UdpLink:
     """A UDP socket for calls to one program; a call is repeated every second, with the same number."""
 
-    def __init__(self, sock: socket.socket, program: Program) -> None:
+    def __init__(self, sock: socket.socket, program: Program, tell: Tell) -> None:
         self._socket = sock
         self._program = program
+        self._tell = tell
 
     async def call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
         data = build_call(secrets.randbits(32), self._program, procedure, argument, credential)
@@ -150,9 +181,11 @@ class UdpLink:
         host, port = self._socket.getpeername()
         try:
             while (now := time.monotonic()) < end:
+                self._tell("datagram", True, data)
                 self._socket.send(data)
                 while _readable(self._socket, min(end, now + RETRY)):
                     reply = self._socket.recv(DATAGRAM_LIMIT)
+                    self._tell("datagram", False, reply)
                     if reply[:XID] == data[:XID]:
                         return read_reply(procedure, reply)
         except ConnectionRefusedError:

@@ -26,7 +26,7 @@ from netinfo.commands.tool import (
     describe,
     exit_code,
     open_domain,
-    opener,
+    opener_of,
     parse,
     run_tool,
 )
@@ -181,7 +181,7 @@ async def nicl(argv: list[str]) -> int:
     else:
         domain = await open_domain(arguments, where)
         close = domain.close
-        session = Session(domain, opener(arguments), read_only=read_only)
+        session = Session(domain, opener_of(domain), read_only=read_only)
     session.verbose, session.as_json = arguments.has(VERBOSE), arguments.has(JSON)
     session.run_line = lambda line: run_line(session, line)
     try:

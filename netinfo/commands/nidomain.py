@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 
 from netinfo.addresses import to_number
-from netinfo.client.blocking import BlockingNetwork
 from netinfo.client.errors import NetInfoError, status_text
 from netinfo.client.names import BadNameError, Portmapper, TaggedServer, local_portmapper, parse_server
 from netinfo.client.servers import call_binder, connect_binder
@@ -14,12 +13,14 @@ from netinfo.commands.tool import (
     BAD_SERVER_BASE,
     CANNOT_CONNECT,
     JSON,
+    PCAP,
     STATUS_BASE,
     TIMEOUT,
     Option,
     ToolError,
     UsageError,
     describe,
+    network,
     out,
     out_json,
     parse,
@@ -38,7 +39,7 @@ DESTROY = Option(("-d",), "destroy a domain: end its server and delete its datab
 UNREGISTER = Option(("-u",), "have the binder forget a tag")
 CLONE = Option(("-c",), "make a clone called TAG of the domain that MASTER serves as MASTERTAG")
 OPERATIONS = (LIST, GET, MASTER, DESTROY, UNREGISTER, CLONE)
-OPTIONS = (TIMEOUT, JSON)
+OPTIONS = (TIMEOUT, PCAP, JSON)
 
 HELP = f"""usage: nidomain -l [HOST]
        nidomain -g | -m | -d | -u TAG [HOST]
@@ -82,9 +83,9 @@ async def nidomain(argv: list[str]) -> int:
         master = parse_server(operands[1], local.port) if operation is CLONE else None
     except BadNameError as error:
         raise ToolError(str(error), BAD_SERVER_BASE + error.problem) from None
-    network = BlockingNetwork()
+    reached = network(arguments)
     try:
-        link = await connect_binder(network, portmapper, IPPROTO_TCP, patience)
+        link = await connect_binder(reached, portmapper, IPPROTO_TCP, patience)
     except (TransportError, NetInfoError) as error:
         raise ToolError(f"no NetInfo binder on {portmapper.host}: {error}", CANNOT_CONNECT) from None
     try:
@@ -99,7 +100,7 @@ async def nidomain(argv: list[str]) -> int:
             _show([Registration(tag, result.body)], arguments.has(JSON))
         elif operation is CLONE:
             assert isinstance(master, TaggedServer)
-            address = to_number(await network.resolve(master.portmapper.host))
+            address = to_number(await reached.resolve(master.portmapper.host))
             name = os.fsencode(master.portmapper.host)
             _check(
                 await call_binder(link, "CREATECLONE", CloneArgs(tag, name, address, master.tag), patience),

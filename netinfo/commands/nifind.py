@@ -12,6 +12,7 @@ from netinfo.client.opening import Opener
 from netinfo.commands.niutil import print_properties
 from netinfo.commands.tool import (
     JSON,
+    PCAP,
     TAGGED,
     TIMEOUT,
     Option,
@@ -19,7 +20,7 @@ from netinfo.commands.tool import (
     describe,
     json_properties,
     open_domain,
-    opener,
+    opener_of,
     out,
     out_json,
     parse_around,
@@ -33,7 +34,7 @@ ALL = Option(("-a",), "search the whole tree of domains below the root, too")
 NO_LOCAL = Option(("-n",), "leave out the local domains")
 VERBOSE = Option(("-v",), "say where the directory was not found, too")
 PRINT = Option(("--print", "-p"), "print the directory")
-OPTIONS = (ALL, NO_LOCAL, VERBOSE, PRINT, TAGGED, TIMEOUT, JSON)
+OPTIONS = (ALL, NO_LOCAL, VERBOSE, PRINT, TAGGED, TIMEOUT, PCAP, JSON)
 TIMEOUT_DEFAULT = 2.0
 DEPTH = 32
 
@@ -86,8 +87,8 @@ async def nifind(argv: list[str]) -> int:
         raise UsageError("a directory, and at most a domain, are needed")
     path = os.fsencode(arguments.operands[0])
     where = arguments.operands[1] if len(arguments.operands) > 1 else "."
-    how = opener(arguments, TIMEOUT_DEFAULT)
     start = await open_domain(arguments, where, TIMEOUT_DEFAULT)
+    how = opener_of(start)
     if arguments.has(ALL):
         top = (await how.climb(start))[-1]
         domains = whole_tree(how, top)

@@ -23,7 +23,7 @@ from netinfo.commands.tool import (
     exit_code,
     json_properties,
     open_domain,
-    opener,
+    opener_of,
     out,
     out_json,
     parse,
@@ -155,7 +155,7 @@ async def _rparent(request: Request) -> None:
 
 
 async def _domainname(request: Request) -> None:
-    name = await opener(request.arguments).name_of(request.domain)
+    name = await opener_of(request.domain).name_of(request.domain)
     if request.as_json:
         out_json(text(name))
     else:

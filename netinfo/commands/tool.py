@@ -11,6 +11,8 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
@@ -74,7 +76,8 @@ PASSWORD = Option(("-P",), "the password itself; others can see it while the too
 TIMEOUT = Option(("-T",), "seconds to wait for a server (default 30)", "SECONDS")
 JSON = Option(("--json",), "print JSON")
 HELP = Option(("-h", "-help", "--help"), "show this help")
-COMMON = (TAGGED, USER, PROMPT, PASSWORD, TIMEOUT)
+PCAP = Option(("--pcap",), "record what is sent and received, secrets included, as pcapng", "FILE")
+COMMON = (TAGGED, USER, PROMPT, PASSWORD, TIMEOUT, PCAP)
 
 
 @attrs.define
@@ -137,21 +140,41 @@ def describe(options: Iterable[Option]) -> str:
 # --- opening ----------------------------------------------------------------------------------------------
 
 
-def opener(arguments: Arguments, default_timeout: float = 30.0) -> Opener:
-    """How to reach domains, with the time-out that was asked for. Raises `UsageError`."""
-    timeout = arguments.number(TIMEOUT, default_timeout)
+_closing = ExitStack()
+"""What a tool closes at its end."""
+
+
+def network(arguments: Arguments) -> BlockingNetwork:
+    """A network, recorded if the options say so. Raises `ToolError`."""
+    if not arguments.has(PCAP):
+        return BlockingNetwork()
+    from wire.capture.writer import Recorder
+
+    path = Path(arguments.get(PCAP))
     try:
-        return Opener(BlockingNetwork(), local_portmapper(), Options(timeout, max(timeout, 60.0)))
-    except BadNameError as error:
-        raise UsageError(str(error)) from None
+        recorder = Recorder(path)
+    except OSError as error:
+        raise ToolError(f"{path} cannot be written: {error.strerror}", USAGE) from None
+    _closing.callback(recorder.close)
+    return BlockingNetwork([recorder])
+
+
+def opener_of(domain: Domain) -> Opener:
+    """How to reach more domains as this one was reached."""
+    return Opener(domain.network, local_portmapper(), domain.options)
 
 
 async def open_domain(arguments: Arguments, name: str, default_timeout: float = 30.0) -> Domain:
     """The domain that an operand names, with the credentials that options ask for.
 
-    Raises `ToolError` with the original's exit codes.
+    Raises `UsageError`, and `ToolError` with the original's exit codes.
     """
-    how = opener(arguments, default_timeout)
+    timeout = arguments.number(TIMEOUT, default_timeout)
+    try:
+        portmapper = local_portmapper()
+    except BadNameError as error:
+        raise UsageError(str(error)) from None
+    how = Opener(network(arguments), portmapper, Options(timeout, max(timeout, 60.0)))
     try:
         parsed = _parse_name(arguments, name, how.portmapper.port)
     except BadNameError as error:
@@ -258,6 +281,8 @@ def run_tool(
     except TransportError as error:
         sys.stderr.write(f"{name}: {error}\n")
         code = FAILED
+    finally:
+        _closing.close()
     sys.exit(code)
 
 
