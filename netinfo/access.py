@@ -383,7 +383,7 @@ class Access:
 
 
 def _basic_authority(user: Sequence[Property]) -> bool:
-    """Whether crypt decides: other kinds of `authentication_authority` name services that are not here (NETINFO 3.2)."""
+    """Whether crypt decides: another `authentication_authority` names a service not to be had here (NETINFO 3.2)."""
     values = first(user, b"authentication_authority")
     return not values or values[0].split(b";")[1:2] in ([], [b"basic"], [b""])
 

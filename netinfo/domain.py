@@ -20,7 +20,7 @@ from netinfo.limits import Limits, ReplySizeError
 from netinfo.replies import DIRECTORY, KEYS, Replies
 from netinfo.tree import WORD, Commit, DamagedTreeError, Totals, Tree, records_of, weight
 from wire.codec import codec
-from wire.formats.netinfo import NETINFO, Binding, NiStatus, ReadallBody
+from wire.formats.netinfo import NETINFO, Binding, NiStatus, ReadallBody, Result
 
 
 @attrs.define
@@ -66,12 +66,15 @@ class Domain:
         self.tag = tag
         self.tree = tree if tree is not None else Tree(access.generation if access else NEXT)
         self.access = access or Access(self.tree.generation)
+        if self.access.generation is not self.tree.generation:
+            raise ValueError("a domain's tree and its access rules must be of one generation")
         self.clone = clone
         self.surroundings = surroundings or Surroundings()
         self.calls = [0] * len(NETINFO.procedures)
         self.microseconds = [0.0] * len(NETINFO.procedures)
         self.outbox: list[Event] = []
         self._replies = Replies()
+        self._refusals: dict[tuple[int, NiStatus], bytes] = {}
         self._builders = [codec(row.result).build for row in NETINFO.procedures]
 
     @property
@@ -115,10 +118,18 @@ class Domain:
             self.calls[number] += 1
             return reply
         result = self.call(number, argument, caller)
+        if result.status != NiStatus.NI_OK:
+            return self._refusal(number, result)
         reply = self._built(number, result)
-        if result.status == NiStatus.NI_OK:
-            self._replies.put(key, family, reply)
+        self._replies.put(key, family, reply)
         return reply
+
+    def _refusal(self, number: int, result: Result) -> bytes:
+        """The few bytes of a status alone."""
+        key = number, result.status
+        if key not in self._refusals:
+            self._refusals[key] = self._built(number, result)
+        return self._refusals[key]
 
     def _built(self, number: int, result: Any) -> bytes:
         reply = self._builders[number](result)

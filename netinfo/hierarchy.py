@@ -83,7 +83,7 @@ def servers(tree: Tree) -> tuple[Server, ...]:
 
 
 def candidates(tree: Tree) -> tuple[Server, ...]:
-    """Where a server of the parent domain may be: machines that serve `../tag`, by their first address (NETINFO 4.3)."""
+    """Where the parent domain may be served: machines with `../tag`, by their first address (NETINFO 4.3)."""
     return tuple(
         Server(own[0], tag)
         for machine in machines(tree)
