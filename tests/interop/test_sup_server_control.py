@@ -404,7 +404,7 @@ def test_more_clients_than_places(own_pair: StartPair, tmp_path: Path) -> None:
         (tmp_path / f"cli{number}").mkdir()
         supfile = tmp_path / f"supfile{number}"
         supfile.write_text(pair.line().replace(str(pair.cli), str(tmp_path / f"cli{number}")))
-        command = [peer("sup"), "-P", "-v", "-e", supfile]
+        command = [peer("sup"), "-P", "-v", "-e", str(supfile)]
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
