@@ -27,6 +27,8 @@ ITEMS = 6
 """Items of a list that a line shows."""
 TEXT = 60
 """Characters of a string that a line shows."""
+VALUE = 100
+"""Characters of a value that an explanation shows."""
 HEX = 8
 """Bytes on a line of the explanation."""
 
@@ -286,13 +288,13 @@ def field_lines(node: Node, raw: bytes, depth: int = 0) -> Iterator[str]:
     """The lines of one field and all below it; positions count in *raw*, the message's bytes."""
     indent = "  " * depth
     if node.children:
-        says = f"{indent}{node.name}  {says_of(node)}".rstrip()
+        says = f"{indent}{node.name}  {_cut(says_of(node))}".rstrip()
         yield _line(node.start, b"", says, doc_of(node))
         for child in node.children:
             yield from field_lines(child, raw, depth + 1)
         return
     data = raw[node.start : node.end]
-    says = f"{indent}{node.name}  {says_of(node)}"
+    says = f"{indent}{node.name}  {_cut(says_of(node))}"
     yield _line(node.start, data[:HEX], says, doc_of(node))
     for start in range(HEX, min(len(data), 64), HEX):
         yield _line(node.start + start, data[start : start + HEX], "", "")
@@ -303,6 +305,11 @@ def field_lines(node: Node, raw: bytes, depth: int = 0) -> Iterator[str]:
 def doc_of(node: Node) -> str:
     """What a field is for, as one line."""
     return " ".join(node.doc.partition("\n\n")[0].split())
+
+
+def _cut(says: str) -> str:
+    """A long value without its end: its bytes stand beside it."""
+    return says if len(says) <= VALUE else f"{says[: VALUE - 1]}…"
 
 
 def says_of(node: Node) -> str:
