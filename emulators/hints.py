@@ -77,7 +77,7 @@ def universal(address: Address) -> str:
 
 def hints(lab: Lab) -> list[Hint]:
     """What to try against a running lab, in the order of a first visit."""
-    return [*_netinfo(lab), *(_sup(lab) if lab.has("supfilesrv") else ()), *_real(lab)]
+    return [*_netinfo(lab), *_sup(lab), *_real(lab)]
 
 
 def _netinfo(lab: Lab) -> list[Hint]:
@@ -118,14 +118,10 @@ def _real(lab: Lab) -> list[Hint]:
         )
         for transport in ("udp", "tcp")
     ]
-    debug = "" if lab.has(SUP_DEBUG) else "port 1127 is taken by another program"
-    found.append(
-        Hint(
-            f"{sup or 'sup'} -P -v {shlex.quote(str(lab.state.supfile))}",
-            "the original SUP client",
-            _missing("sup", sup) or debug,
-        )
-    )
+    if lab.config.sup_debug_port:
+        taken = "" if lab.has(SUP_DEBUG) else "port 1127 is taken by another program"
+        command = f"{sup or 'sup'} -P -v {shlex.quote(str(lab.state.supfile))}"
+        found.append(Hint(command, "the original SUP client", _missing("sup", sup) or taken))
     historic = "" if lab.config.historic_ports else "needs --historic-ports"
     found.append(
         Hint(

@@ -2,12 +2,14 @@
 
 import os
 import pwd
+import shlex
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -195,6 +197,74 @@ def test_passwords_never_reach_the_log(lab: RunningLab) -> None:
     wait_until(lambda: "seen" in lab.logged, "the line of the change")
     assert "pencil" not in lab.logged
     assert "".join(chr(255 - ord(letter)) for letter in "pencil") not in lab.logged
+
+
+# --- what the lab can do besides ------------------------------------------------------------------------------
+
+
+@pytest.mark.interop
+def test_through_a_bad_network_everything_still_works(tmp_path: Path) -> None:
+    """RPC over UDP is sent again, TCP is late, and what happened is in the log."""
+    with running_lab(loopback(), tmp_path / "state", "--fault", "drop=0.2,delay=10ms,dup=0.2") as lab:
+        (listing,) = [command for command in lab.commands().values() if "-list" in command]
+        for _ in range(2):
+            ran = typed(listing, timeout=120)
+            assert ran.returncode == 0, ran.stderr
+        (sup,) = [command for command in lab.commands().values() if " -P " in command]
+        assert "completed" in typed(sup, timeout=120).stdout
+        assert_is_the_sample(lab)
+        assert "fault: " in lab.logged
+        assert lab.end() == 0
+        assert "Traceback" not in lab.logged
+
+
+@pytest.mark.interop
+def test_a_recording_is_one_that_wireshark_reads(tmp_path: Path, tshark: Callable[..., str]) -> None:
+    recording = tmp_path / "lab.pcapng"
+    with running_lab(loopback(), tmp_path / "state", "--pcap", recording) as lab:
+        for command in lab.commands().values():
+            if "niutil" in command or " -P " in command:
+                typed(command)
+        assert lab.end() == 0
+    assert recording.stat().st_mode & 0o777 == 0o600
+    packets = tshark("-r", recording)
+    assert "GETPORT" in packets
+    assert tshark("-r", recording, "-Y", "_ws.malformed || tcp.analysis.flags") == ""
+    dissected = typed(f"ghostports dissect {shlex.quote(str(recording))}").stdout
+    for said in ("LOOKUP", "GETREGISTER", "SETUP", "README"):
+        assert said in dissected
+
+
+def test_a_recording_that_cannot_be_written(tmp_path: Path) -> None:
+    ran = failing_lab(
+        "--pcap", tmp_path / "nowhere" / "x.pcapng", "--state", tmp_path / "state", "--port-base", "0"
+    )
+    assert ran.returncode == 1
+    assert "x.pcapng cannot be written" in ran.stderr
+
+
+def test_a_configuration_file(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "sup/more").mkdir(parents=True)
+    (other / "sup/more/list").write_text("upgrade file\n")
+    (other / "file").write_text("more\n")
+    config = tmp_path / "lab.toml"
+    config.write_text(
+        f'sup_debug_port = false\nconsole = false\n[netinfo]\ngeneration = "apple"\n'
+        f'[sup.collections.more]\nbase = "{other}"\n'
+    )
+    with running_lab(loopback(), tmp_path / "state", "--config", config, console=True) as lab:
+        assert "supfilesrv -P" not in lab.printed
+        assert "browser" not in lab.printed
+        assert "sup -P" not in "".join(lab.commands().values())
+
+
+def test_the_console_is_at_the_next_free_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with running_lab(loopback(), tmp_path / "state", "--console", str(port), console=True) as lab:
+            (line,) = [line for line in lab.out if "browser: http://127.0.0.1:" in line]
+            assert f":{port}/" not in line
 
 
 # --- ends and beginnings ------------------------------------------------------------------------------------
