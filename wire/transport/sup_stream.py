@@ -399,8 +399,8 @@ class MessageStream(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._tapped.tell("close", self.peer, self._write_end is not None)
         lost = ConnectionClosed(f"The connection to {self.peer} was lost.")
+        self._write_end = self._write_end or lost  # before anybody is woken, who might write or close
         self._end_reading(lost)
-        self._write_end = self._write_end or lost
         if self._for_room:
             self._wake(Failure(lost))
         if self._watch is not None:
