@@ -114,6 +114,10 @@ class Host:
         await set_mappings(self.network, portmapper, self._binder_mappings())
         self._registered_at = portmapper
 
+    def _make_state(self) -> None:
+        if self.state is not None:
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     def stored(self) -> tuple[bytes, ...]:
         """The tags of the databases in the state directory: `local` first, so that it gets its port."""
         if self.state is None:
@@ -141,7 +145,11 @@ class Host:
         return server
 
     async def start_stored(self) -> None:
-        """Serve every domain of the state directory. Raises ListenError and StoreError."""
+        """Serve every domain of the state directory, which is made if it is not there.
+
+        Raises ListenError, StoreError and OSError.
+        """
+        self._make_state()
         for tag in self.stored():
             await self.start_domain(tag, Branch())
 
