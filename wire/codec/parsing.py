@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import singledispatch
 from typing import Any
 
@@ -146,12 +146,58 @@ class Parser(Source):
         self.conditional -= 1
 
     @contextmanager
-    def loop(self, heading: str, items: str) -> Iterator[None]:
-        """A block that reads one element of the list *items* and appends it."""
-        self.indices.append(f"len({items})")
+    def choice(self) -> Iterator[Callable[[str], AbstractContextManager[None]]]:
+        """Blocks of which exactly one is run. A streaming parser has committed to what is before them, and commits
+        in them."""
+        if not self.commits:
+            self.flush()
+            yield self.branch
+            return
+        self.close_commit()
+        yield self._chosen
+        self.open_commit()
+
+    @contextmanager
+    def _chosen(self, heading: str) -> Iterator[None]:
         with self.block(heading):
+            self.open_commit()
+            yield
+            self.close_commit()
+
+    @contextmanager
+    def loop(self, heading: str, items: str) -> Iterator[None]:
+        """A block that reads one element of the list *items* and appends it; nothing in it is committed to."""
+        self.indices.append(f"len({items})")
+        with self.branch(heading):
             yield
         self.indices.pop()
+
+    @contextmanager
+    def elements(self, items: str) -> Iterator[None]:
+        """A loop that reads elements of the list *items* until it breaks. A streaming parser commits to each."""
+        commits = self.commits
+        if commits:
+            self.close_commit()
+        self.flush()
+        self.line(f"{items} = []")
+        self.indices.append(f"len({items})")
+        self.conditional += 1
+        if commits:
+            self.open_commit()
+            yield
+            self.close_commit("continue")
+        else:
+            with self.block("while True:"):
+                yield
+        self.conditional -= 1
+        self.indices.pop()
+        if commits:
+            self.open_commit()
+
+    @property
+    def commits(self) -> bool:
+        """Whether what is written now is run exactly once, so that a streaming parser may commit to it."""
+        return self.streaming and not self.conditional
 
     def open_commit(self) -> None:
         if self.streaming:
@@ -277,9 +323,7 @@ def _(kind: xdr.OptionalOf, to: Parser, path: str) -> str:
 @parse.register
 def _(kind: xdr.LinkedList, to: Parser, path: str) -> str:
     items = to.name("items")
-    to.flush()
-    to.line(f"{items} = []")
-    with to.loop("while True:", items):
+    with to.elements(items):
         here = f"{path}[{{{len(to.indices) - 1}}}]"
         more = to.value(xdr.BOOL, here)
         to.flush()
@@ -299,7 +343,9 @@ def _(kind: xdr.Within, to: Parser, path: str) -> str:
     to.line(f"{padded} = pos + {size} + (-{size} & 3)")
     to.line(f"if {padded} > end: {to.fail(Damage.TRUNCATED, path, 'pos - 4')}")
     to.line(f"{outer}, end = end, pos + {size}")
+    to.conditional += 1  # a committing parser would take its data's end for the item's
     to.settled(kind.item, path, value)
+    to.conditional -= 1
     to.line(f"if pos != end: {to.fail(Damage.TRAILING, path, 'pos')}")
     to.line(f"pos, end = {padded}, {outer}")
     return value
@@ -364,17 +410,17 @@ def _(kind: record.When, to: Parser, path: str) -> str:
 @parse.register
 def _(kind: record.Union, to: Parser, path: str) -> str:
     number, value = to.scopes[-1][kind.discriminant], to.name("v")
-    to.flush()
-    word = "if"
-    for member, arm in kind.arms.items():
-        with to.branch(f"{word} {number} == {int(member)}:"):
-            to.settled(arm, path, value)
-        word = "elif"
-    with to.branch("else:"):
-        if kind.default is None:
-            to.line(to.fail(Damage.UNION, path, "pos"))
-        else:
-            to.settled(kind.default, path, value)
+    with to.choice() as block:
+        word = "if"
+        for member, arm in kind.arms.items():
+            with block(f"{word} {number} == {int(member)}:"):
+                to.settled(arm, path, value)
+            word = "elif"
+        with block("else:"):
+            if kind.default is None:
+                to.line(to.fail(Damage.UNION, path, "pos"))
+            else:
+                to.settled(kind.default, path, value)
     return value
 
 
@@ -417,36 +463,17 @@ def _(kind: blocks.String, to: Parser, path: str) -> str:
 @parse.register
 def _(kind: blocks.UntilNull, to: Parser, path: str) -> str:
     items = to.name("items")
-    commits = to.streaming and not to.conditional
-    if commits:
-        to.close_commit()
-    else:
-        to.flush()
     null = to.constant("null", struct.pack(to.order + "i", blocks.NULL_COUNT))
-    to.line(f"{items} = []")
-    to.indices.append(f"len({items})")
-    here = f"{path}[{{{len(to.indices) - 1}}}]"
-    to.line("while True:")
-    to.depth += 1
-    if commits:
-        to.line("mark = pos")
-        to.line("try:")
-        to.depth += 1
-    to.line(f"if pos + 4 > end: {to.fail(Damage.TRUNCATED, here, 'pos')}")
-    with to.block(f"if data[pos:pos + 4] == {null}:"):
-        to.line("pos += 4")
-        to.line("break")
-    to.line(f"if len({items}) == {kind.limit}: {to.fail(Damage.LIMIT, path, 'pos')}")
-    value = to.value(kind.item, here)
-    to.flush()
-    to.line(f"{items}.append({value})")
-    if commits:
-        to.close_commit("continue")
-    else:
-        to.depth -= 1
-    to.indices.pop()
-    if commits:
-        to.open_commit()
+    with to.elements(items):
+        here = f"{path}[{{{len(to.indices) - 1}}}]"
+        to.line(f"if pos + 4 > end: {to.fail(Damage.TRUNCATED, here, 'pos')}")
+        with to.block(f"if data[pos:pos + 4] == {null}:"):
+            to.line("pos += 4")
+            to.line("break")
+        to.line(f"if len({items}) == {kind.limit}: {to.fail(Damage.LIMIT, path, 'pos')}")
+        value = to.value(kind.item, here)
+        to.flush()
+        to.line(f"{items}.append({value})")
     return f"tuple({items})"
 
 
