@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 
-from emulators.config import ConfigError, LabConfig, with_options
+from emulators.config import ConfigError, LabConfig, NetInfoConfig, with_options
 from emulators.faults import Faults
 from netinfo.ports import ANY, HISTORIC, Ports
 
@@ -79,3 +80,11 @@ def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
 def test_a_bad_option_is_named_too() -> None:
     with pytest.raises(ConfigError, match="listen: 'nowhere'"):
         with_options(None, {"listen": "nowhere"})
+
+
+def test_every_key_stands_in_the_manual() -> None:
+    manual = (Path(__file__).parents[2] / "docs/how-to/lab.md").read_text()
+    for key in attrs.fields_dict(LabConfig):
+        assert f"| `{key}" in manual, key
+    for key in attrs.fields_dict(NetInfoConfig):
+        assert f"| `netinfo.{key}" in manual, key
