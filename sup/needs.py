@@ -35,21 +35,22 @@ class Listing:
     rejected: tuple[str, ...] = ()
 
 
-def read_listing(entries: Iterable[ListEntry], control_path: bytes) -> Listing:
+def read_listing(entries: Iterable[ListEntry], control_path: bytes | None) -> Listing:
     """Sorts a LIST, keeps the last of several entries of a name, and leaves out what may not be touched.
 
-    Left out are unsafe names (SUP 9.3.1) and the collection's own control directory `control_path` (SUP 9.3.3).
+    Left out are unsafe names (SUP 9.3.1) and the collection's own control directory `control_path`, if it
+    stands among the files (SUP 9.3.3).
     """
     found: dict[bytes, ListEntry] = {}
     rejected = []
-    inside = control_path + b"/"
+    inside = b"" if control_path is None else control_path + b"/"
     for entry in entries:
         try:
             name = normalise(entry.name)
         except UnsafeName as error:
             rejected.append(str(error))
             continue
-        if name == control_path or name.startswith(inside):
+        if inside and (name + b"/").startswith(inside):
             continue
         found[name] = entry
     return Listing({name: found[name] for name in sorted(found)}, tuple(rejected))

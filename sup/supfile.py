@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 
 from sup.controlfile import lines, words
 from sup.names import UnsafeName, normalise
+from sup.report import printable
 
 DEFAULT_TIMEOUT = 10_800
 """Seconds that a client is prepared to wait for a busy or unreachable server (SUP 1.5)."""
@@ -62,6 +63,11 @@ class Collection:
     def suffix(self) -> bytes:
         """What the names of `when` and `last` end with: `.release` with use-rel-suffix (SUP 7.4)."""
         return b"." + self.release if self.use_rel_suffix and self.release is not None else b""
+
+    @property
+    def title(self) -> str:
+        """The name to show: with use-rel-suffix, the release too."""
+        return printable(self.name + self.suffix.replace(b".", b"-", 1))
 
     @property
     def newonly(self) -> bool:

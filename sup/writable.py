@@ -77,6 +77,12 @@ class WritableTree:
         self._parts: list[bytes] = []
         self._fds = [os.open(top, _ENTER)]
 
+    def unfollowing(self) -> "WritableTree":
+        """The same directory, where nothing is changed through a link; the caller closes it."""
+        other = WritableTree(self.top)
+        other._sealed, other._fixed = self._sealed, self._fixed
+        return other
+
     def close(self) -> None:
         while self._fds:
             os.close(self._fds.pop())
