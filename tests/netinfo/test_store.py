@@ -10,15 +10,17 @@ import sys
 import threading
 from pathlib import Path
 
+import attrs
 import pytest
 
+from netinfo.access import Caller
 from netinfo.domain import Domain
 from netinfo.events import Changed, Replaced
 from netinfo.generation import NEXT
 from netinfo.rawformat import Branch, branch_of, plant
 from netinfo.store import GroupCommit, Store, StoreError, image_of
 from netinfo.tree import Commit, Tree
-from wire.formats.netinfo import NI_INDEX_NULL, Property
+from wire.formats.netinfo import NI_INDEX_NULL, CreateArgs, ListArgs, LookupArgs, NiStatus, Property
 
 ODD = Property(b'\xff\x00odd "\\\n', (b"", b"\xc3\xa9", b"\xe9", b"]", b"\xed\xb3\xa9"))
 
@@ -309,4 +311,35 @@ def test_group_commit_fails_all_that_follows_until_resumed(
     store = Store(tmp_path / "t.sqlite")
     assert same(store.load(), owner.domain.tree)
     assert branch_of(owner.domain.tree, owner.domain.tree.directories[0]).children[0] == Branch()
+    store.close()
+
+
+def test_hundred_thousand_directories_under_one_parent(tmp_path: Path) -> None:
+    count = 100_000
+    children = tuple(
+        Branch((Property(b"name", (b"h%06d" % n,)), Property(b"uid", (b"%d" % n,)))) for n in range(count)
+    )
+    store = Store(tmp_path / "t.sqlite")
+    store.replace(image_of(plant(Branch((), (Branch((Property(b"name", (b"big",)),), children),)))))
+    tree = store.load()
+    big = tree.path(b"big")
+    assert big is not None
+    assert len(tree.directories) == count + 2
+    for n in (0, 1, 77_777, count - 1):
+        assert list(tree.find(big, b"name", b"h%06d" % n)) == [n + 2]
+        assert list(tree.find(big, b"uid", b"%d" % n)) == [n + 2]
+    domain = Domain(b"t", tree)
+    caller = Caller("127.0.0.1", 1000, own=True, superuser=True)
+    for where in (0, 50_000, NI_INDEX_NULL):
+        call = CreateArgs(big.id, (Property(b"name", (b"new",)),), where, None)
+        assert domain.call(5, call, caller).status == NiStatus.NI_OK
+    (hits, _) = attrs.astuple(
+        domain.call(10, LookupArgs(big.id, b"name", b"new"), caller).body, recurse=False
+    )
+    assert [list(big.children).index(hit) for hit in hits] == [0, 50_000, count + 2]
+    assert len(domain.call(11, ListArgs(big.id, b"name"), caller).body.entries) == count + 3
+    changes = [event.commit for event in domain.take() if isinstance(event, Changed)]
+    assert sum(len(commit.after) for commit in changes) == 6  # no sister was touched
+    store.save(changes)
+    assert same(store.load(), tree)
     store.close()
