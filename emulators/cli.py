@@ -29,6 +29,7 @@ class Entry:
 
 
 COMMANDS: dict[str, Entry] = {
+    "tour": Entry("emulators.commands.tour:tour", "See one lookup and one upgrade, byte by byte."),
     "lab": Entry("emulators.commands.lab:lab", "Run every server on this machine, with samples to try."),
     "netinfod": Entry("netinfo.commands.servers:netinfod", "Serve one NetInfo domain."),
     "nibindd": Entry(

@@ -7,6 +7,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +60,34 @@ class _Walk:
         self._code = 0
 
     def run(self) -> int:
-        """The exit code."""
-        from twisted.internet.defer import Deferred
+        """The exit code: 1 also where Ctrl-C ended the tour early."""
+        from twisted.internet.defer import CancelledError, Deferred
+
+        ended: Deferred[None] = Deferred()
+        ending = False
 
         def finished(failure: Any) -> None:
             if failure is not None:
                 self._code = 1
-                click.echo(failure.getErrorMessage() or failure.getTraceback(), err=True)
-            if self._reactor.running:
+                click.echo(
+                    "Ended early." if failure.check(CancelledError) else failure.getErrorMessage(), err=True
+                )
+            ended.callback(None)
+            if not ending:
                 self._reactor.stop()
 
         def begin() -> None:
             walking = Deferred.fromCoroutine(self._walk())
             walking.addCallbacks(finished, finished)
-            self._reactor.addSystemEventTrigger("before", "shutdown", walking.cancel)
+
+            def end() -> Deferred[None]:
+                nonlocal ending
+                ending = True
+                walking.cancel()
+                return ended
+
+            if not ended.called:
+                self._reactor.addSystemEventTrigger("before", "shutdown", end)
 
         self._reactor.callWhenRunning(begin)
         self._reactor.run()
@@ -108,8 +123,9 @@ class _Walk:
         if code:
             raise click.ClickException(f"{step.command[0]} failed with exit code {code}.")
         click.echo("\nWhat travelled:\n")
-        for message in self._heard:
-            click.echo(f"  {_line(message)}")
+        for line, same in groupby(_line(message) for message in self._heard):
+            times = len(list(same))
+            click.echo(f"  {line}  ({times} times)" if times > 1 else f"  {line}")
         shown = [message for message in self._heard if message.from_client and message.name == step.shown][-1]
         click.echo(f"\nMessage {shown.name}, byte by byte:\n")
         for line in explained(shown):
