@@ -336,6 +336,8 @@ class Tree:
     def _vacate(self, number: int, instance: int) -> None:
         self._vacant[number] = instance
         heapq.heappush(self._lowest, number)
+        if len(self._lowest) > 2 * len(self._vacant) + 64:
+            self._lowest = sorted(self._vacant)
 
     def _put(self, record: Record) -> None:
         here = self.directories.get(record.number)

@@ -60,6 +60,16 @@ def test_target_leaves_a_gap_that_is_filled_first() -> None:
     assert made == [2, 3, 4, 5, 7]
 
 
+def test_creating_and_destroying_leaves_nothing_behind() -> None:
+    tree = family(3)
+    for target in (None, NiId(4, 1), NiId(9, 1)):
+        for _ in range(1000):
+            tree.destroy(tree.create(tree.directories[0], (), 0, target)[0])
+    assert len(tree._lowest) < 100
+    assert len(tree._vacant) == 6
+    assert tree.create(tree.directories[0], (), 0)[0].number == 4
+
+
 def test_undo_of_a_target_takes_the_gap_back() -> None:
     tree = family(1)
     before = image_of(tree)
