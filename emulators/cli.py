@@ -41,6 +41,9 @@ COMMANDS: dict[str, Entry] = {
         "wire.capture.commands.capture:capture", "Record what passes between two programs, without root."
     ),
     "dissect": Entry("wire.capture.commands.dissect:dissect", "Tell what a packet capture says."),
+    "lesson": Entry(
+        "emulators.commands.lesson:lesson", "Learn the protocols from exchanges played on this machine."
+    ),
 }
 """In the order of ``--help``. An entry stands here only when it works."""
 

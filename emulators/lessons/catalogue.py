@@ -1,6 +1,6 @@
 """The lessons in their order: the page, the capture beside it, and the function that plays the exchange.
 
-The pages and captures are those of the manual, `docs/lessons`; the package reaches them through the link `pages`.
+The pages and captures are those of the manual, `docs/lessons`, which a wheel has in this package.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from emulators.lessons.stage import Play, perform
-from emulators.lessons.story import Figure, tell
+if TYPE_CHECKING:  # a list of lessons is printed without the servers that play them
+    from emulators.lessons.stage import Play
+    from emulators.lessons.story import Figure
 
-PAGES = Path(__file__).parent / "pages"
+_INSTALLED = Path(__file__).parent / "pages"
+PAGES = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "docs" / "lessons"
 
 
 @attrs.frozen
@@ -45,7 +47,7 @@ class Lesson:
 
     @property
     def play(self) -> Play:
-        return cast(Play, self._module.play)
+        return cast("Play", self._module.play)
 
     @property
     def figures(self) -> Mapping[str, Figure]:
@@ -60,11 +62,15 @@ class Lesson:
 
         Raises LessonError if it did not go as the page says; OSError.
         """
+        from emulators.lessons.stage import perform
+
         await perform(self.play, reactor, capture)
         return self.told(capture)
 
     def told(self, capture: Path) -> str:
         """The page with its blocks made from *capture*. Raises StoryError."""
+        from emulators.lessons.story import tell
+
         return tell(self.page.read_text(encoding="utf-8"), capture, self.figures)
 
 

@@ -12,8 +12,9 @@ from wire.codec import codec
 from wire.explain import explain
 from wire.formats.netinfo import NETINFO
 from wire.formats.rpc import FragmentHeader
-from wire.formats.sup import PROBE_LITTLE, Signon
+from wire.formats.sup import PROBE_LITTLE, Signon, SignonAck, SupParams
 from wire.transport.errors import ConnectError
+from wire.transport.tap import Address
 
 HTTP = b"GET / HTTP/1.0\r\n\r\n"
 SHOWN = 16
@@ -26,7 +27,7 @@ async def play(stage: Stage) -> None:
     with socket.socket() as unused:  # bound and not listening: nobody else takes the port meanwhile
         unused.bind(("127.0.0.1", 0))
         try:
-            await stage.say(domain.__class__(*unused.getsockname()), HTTP)
+            await stage.say(Address(*unused.getsockname()), HTTP)
         except ConnectError as error:
             expect("refused" in str(error), f"a port without a program gave: {error}")
         else:
@@ -38,9 +39,10 @@ async def play(stage: Stage) -> None:
 
     client = await stage.tcp(domain, NETINFO)
     await client.call("PING")
-    signon = codec(Signon).build(Signon(8, 26, b"4.3 BSD"))
+    signon = codec(Signon, SupParams()).build(Signon(8, 26, b"4.3 BSD"))
     answer = await stage.say(files, PROBE_LITTLE + signon, patience=0.5)
-    expect(len(answer) > 0, "the file server did not answer a probe and a SIGNON")
+    ack, _ = codec(SignonAck, SupParams()).parse(answer)
+    expect(ack.protocol == 8, f"the file server speaks version {ack.protocol}")
 
 
 def _conversations(capture: Path) -> str:

@@ -23,7 +23,7 @@ from emulators.state import open_state
 from sup.client import Session, Settings, Status
 from sup.durability import Durability
 from sup.report import Report
-from sup.supfile import parse
+from sup.supfile import Collection, parse
 from sup.workspace import Workspace
 from wire.capture.writer import Recorder
 from wire.formats.rpc import Program
@@ -121,9 +121,7 @@ class Stage:
         Gives what the client told its user. Raises LessonError if it did not succeed.
         """
         assert self._lab is not None
-        client.mkdir(exist_ok=True)
-        line = f"{COLLECTION} host=localhost base={client} {options}".encode()
-        (collection,) = parse(line)
+        collection = _collection(client, options)
         said: list[str] = []
         report = Report(said.append, verbose=True)
         settings = Settings(durability=Durability(None, None), offload=_at_once, window=window)
@@ -141,6 +139,19 @@ def expect(holds: bool, sentence: str) -> None:
         raise LessonError(f"This run did not go as the lesson says: {sentence}.")
 
 
+def _collection(client: Path, options: str) -> Collection:
+    """The sample collection as a supfile has it that keeps it in the directory *client*, which is made."""
+    client.mkdir(exist_ok=True)
+    (collection,) = parse(f"{COLLECTION} host=localhost base={client} {options}".encode())
+    return collection
+
+
+def _discard(capture: Path) -> None:
+    """Remove the recording of an exchange that did not go as it should."""
+    with suppress(OSError):
+        capture.unlink()
+
+
 async def _at_once(function: Callable[[], T]) -> T:
     return function()
 
@@ -153,9 +164,12 @@ class _Bytes(Protocol):
         self._heard = b""
         self.ended: Deferred[bytes] = Deferred()
 
+    @property
+    def _transport(self) -> Any:  # its interface tells mypy of functions without their self
+        return self.transport
+
     def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(self._data)
+        self._transport.write(self._data)
 
     def dataReceived(self, data: bytes) -> None:
         self._heard += data
@@ -165,8 +179,7 @@ class _Bytes(Protocol):
             self.ended.callback(self._heard)
 
     def end(self) -> None:
-        assert self.transport is not None
-        self.transport.loseConnection()
+        self._transport.loseConnection()
 
 
 Play = Callable[[Stage], Awaitable[None]]
@@ -184,8 +197,7 @@ async def perform(play: Play, reactor: Any, capture: Path) -> None:
             finally:
                 await stage.close()
     except BaseException:
-        with suppress(OSError):
-            capture.unlink()
+        _discard(capture)
         raise
     finally:
         recorder.close()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from wire.capture.conversations import dissect
@@ -88,10 +89,14 @@ def choose(messages: Sequence[Message], what: str, nth: int = 1) -> Message:
 
 
 def _exchange(messages: Sequence[Message], names: Sequence[str]) -> Iterator[str]:
+    """A line for each message; equal ones in a row are counted."""
     start = messages[0].time if messages else 0.0
-    for message in messages:
-        if not names or message.name in names:
-            yield line(message, start)
+    chosen = (message for message in messages if not names or message.name in names)
+    for _, row in groupby(
+        chosen, lambda message: (message.conversation.number, label(message), detail(message))
+    ):
+        first, *others = row
+        yield line(first, start) + (f" ({len(others)} more)" if others else "")
 
 
 def line(message: Message, start: float) -> str:

@@ -13,10 +13,13 @@ FILE = "notes/1994-05-27"
 async def play(stage: Stage) -> None:
     lab = await stage.lab()
     served, client = lab.state.collections / COLLECTION, stage.directory / "client"
+    await stage.pause(
+        1.1
+    )  # what was made in the second of an upgrade counts as new at the next one, too (SUP 2.8)
     await stage.upgrade(client)
     expect((client / FILE).read_bytes() == (served / FILE).read_bytes(), f"{FILE} did not arrive")
 
-    await stage.pause(1.1)  # the second upgrade asks for what changed after a whole second
+    await stage.pause(1.1)
     (served / FILE).write_bytes(b"Both ports answer again.\n")
     os.utime(served / FILE, (TIME + 60, TIME + 60))
     await stage.upgrade(client)
