@@ -54,11 +54,12 @@ def run(number: int, out: Path, answers: bool) -> None:
 def _played(chosen: Lesson, capture: Path) -> str:
     """Play the lesson under a reactor of its own; the page as it happened. Raises ClickException, OSError."""
     from emulators.lessons.stage import LessonError
+    from emulators.state import StateError
     from wire.transport.errors import TransportError
 
     try:
         return _reacted(lambda reactor: chosen.run(reactor, capture))
-    except (LessonError, TransportError) as error:
+    except (LessonError, StateError, TransportError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -13,7 +13,7 @@ from wire.formats.netinfo import NETINFO, LookupArgs, NiId, NiStatus, PropArgs, 
 from wire.formats.rpc import Call
 
 UID = 101
-NEW = b"anhxO3G8fMRxM"
+NEW = b"anABErWqW8xEs"
 """What crypt(3) makes of ann's next password, `easel`, with the salt `an`."""
 
 
