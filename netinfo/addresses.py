@@ -76,6 +76,8 @@ def interfaces() -> tuple[Interface, ...]:
                 address, broadcast, netmask = (_ask(asker, request, name) for request in _REQUESTS)
             except OSError:
                 continue  # an interface without an IPv4 address
+            if broadcast == ANY:  # as `ip addr add` leaves it unless told otherwise
+                broadcast = to_text(to_number(address) | ~to_number(netmask) & 0xFFFFFFFF)
             found.append(Interface(name, address, netmask, broadcast))
     return tuple(found)
 

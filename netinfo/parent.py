@@ -9,7 +9,7 @@ there.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from netinfo import hierarchy
-from netinfo.addresses import BROADCAST, Interface, interfaces, to_number, to_text
+from netinfo.addresses import BROADCAST, Interface, interfaces, is_loopback, to_number, to_text
 from netinfo.client.errors import NetInfoError
 from netinfo.client.names import Portmapper, TaggedServer
 from netinfo.client.network import Network, Target
@@ -140,19 +140,32 @@ class ParentFinder:
     async def _ask(self, candidates: Sequence[Server], waits: Sequence[float]) -> Binding | None:
         """BIND through the portmapper of every candidate; the first that answers is the parent."""
         targets = []
-        for server in candidates:
-            args = BindArgs(to_number(self.address), self.domain.tag, server.tag)
+        tags = []
+        for address, tag in self._spread(candidates):
+            args = BindArgs(to_number(self.address), self.domain.tag, tag)
             procedure = NIBIND.by_name["BIND"]
             callit = CallitArgs(
                 NIBIND.number, NIBIND.version, procedure.number, codec(procedure.argument).build(args)
             )
-            targets.append(
-                Target(server.address, self.portmapper_port, PORTMAP, PORTMAP.by_name["CALLIT"], callit)
-            )
+            targets.append(Target(address, self.portmapper_port, PORTMAP, PORTMAP.by_name["CALLIT"], callit))
+            tags.append(tag)
         answer = await self.network.multicall(targets, waits) if targets else None
         if answer is None:
             return None
-        return Binding(candidates[answer.index].tag, to_number(answer.host))
+        return Binding(tags[answer.index], to_number(answer.host))
+
+    def _spread(self, candidates: Sequence[Server]) -> Iterator[tuple[str, bytes]]:
+        """Address and tag of each candidate; a broadcast goes to every network this host is attached to.
+
+        255.255.255.255 by itself would leave by the default route alone, if there is one.
+        """
+        for server in candidates:
+            if server.address != BROADCAST:
+                yield server.address, server.tag
+                continue
+            for interface in self.interfaces():
+                if not is_loopback(interface.address):
+                    yield interface.broadcast, server.tag
 
     async def _search_as_apple(self) -> Binding | None:
         """First whoever is there, even if it does not know us ("anonymous binding"); then by BIND, in three

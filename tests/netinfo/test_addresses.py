@@ -32,13 +32,16 @@ def test_own_addresses_are_those_that_can_be_bound() -> None:
 
 
 def test_loopback() -> None:
-    assert is_loopback("127.0.0.1") and is_loopback("127.1.2.3") and is_loopback("::1")
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("127.1.2.3")
+    assert is_loopback("::1")
     assert not is_loopback("192.42.172.1")
 
 
 def test_the_loopback_interface_is_found() -> None:
     loopback = [one for one in interfaces() if one.address == "127.0.0.1"]
     assert [one.netmask for one in loopback] == ["255.0.0.0"]
+    assert loopback[0].broadcast == "127.255.255.255"
     assert loopback[0].reaches("127.200.0.1")
     assert not loopback[0].reaches("128.0.0.1")
 
