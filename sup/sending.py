@@ -73,6 +73,8 @@ def choose(
     Denied are names that are not in the scan, have vanished, changed their type, are neither file nor
     directory nor link (SUP 2.10), or are too long for a FILE block; `why` hears of those in the scan.
     """
+    for part in scan.parts:
+        part.tree.refresh()
     updates = {plain_name(need.name): bool(need.update) for need in needed}
     denied: list[bytes] = []
     chosen: list[list[Outgoing]] = [[] for _ in scan.parts]
@@ -192,6 +194,8 @@ class Reader:
         """The next RECVs; none when all have been made. Raises CompressionFailed."""
         made: list[Sendable] = []
         size = 0
+        if self._at < len(self.outgoing):
+            self.outgoing[self._at].tree.refresh()
         try:
             while self._at < len(self.outgoing) and len(made) < BATCH_FILES and size < BATCH_BYTES:
                 one = self._make(self.outgoing[self._at])

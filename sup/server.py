@@ -434,21 +434,24 @@ class Session:
             piece = await self.server.in_reading_thread(one.rest)
 
     async def _end(self) -> NoReturn:
-        """The client's DONE; before version 6 there is none, and the server says GOAWAY (SUP 2.2, 2.16)."""
+        """The client's DONE; before version 6 there is none, and the server says GOAWAY (SUP 2.2, 2.16).
+
+        A client that asked ahead of time may have asked for more than there was, because names of one file
+        travel together (SUP 10.2): at most once for every name it needed.
+        """
         if self.version < 6:
             self._say_last(Goaway(None))
             raise Over(DoneCode.SUCCESS, "Unknown")
         try:
-            done: Done | Send = await self.channel.receive(Done, Send)
-            while isinstance(
-                done, Send
-            ):  # asked for ahead of time, when links left nothing to answer (SUP 10.2)
-                done = await self.channel.receive(Done, Send)
+            for _ in range(self.progress.needed + 1):
+                last: Done | Send = await self.channel.receive(Done, Send)
+                if isinstance(last, Done):
+                    raise Over(last.code, "No reason" if last.reason is None else printable(last.reason))
+            raise UnexpectedMessage("SEND came more often than there were names needed.")
         except PeerGoaway as goaway:
             raise Over(DoneCode.GOAWAY, f"Client gave up: {printable(goaway.reason or b'')}") from goaway
         except (UnexpectedMessage, FormatError, ConnectionClosed, IdleTimeout) as error:
-            raise Over(DoneCode.USRERROR, "Premature EOF on network") from error
-        raise Over(done.code, printable(done.reason) if done.reason is not None else "No reason")
+            raise Over(DoneCode.USRERROR, "Premature EOF on network", str(error)) from error
 
     # --- throughout ---------------------------------------------------------------------------------------------
 

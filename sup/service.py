@@ -28,8 +28,8 @@ from wire.transport.tap import Tap
 
 T = TypeVar("T")
 
-WAITING_CONNECTIONS = 192
-"""Connections besides those that are served: clients that have not yet said what they want, or are told busy."""
+WAITING_CONNECTIONS = 64
+"""Connections there must at least be room for besides those that are served: clients that are told to wait."""
 WALKING_THREADS = 8
 READING_THREADS = 4
 """Files are mostly in memory; more threads would only take the interpreter from one another."""

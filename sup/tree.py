@@ -66,6 +66,10 @@ class Tree:
         while self._fds:
             os.close(self._fds.pop())
 
+    def refresh(self) -> None:
+        """Forget the directories below the top, so that what has been moved meanwhile is seen where it is now."""
+        self.directory(TOP)
+
     def __enter__(self) -> "Tree":
         return self
 

@@ -204,10 +204,15 @@ async def test_compression(site: Site) -> None:
 
 @a
 async def test_surplus_sends_are_drained(site: Site) -> None:
-    """SUP 10.2: a client that asked ahead of time is no failure."""
-    sent = await site.after_opening(Refuse(()), need(b"data/a"), Compress(0), *[Send()] * 40, SUCCESS)
+    """SUP 10.2: a client that asked ahead of time is no failure, as long as it knows a limit."""
+    for name in ("y", "z"):
+        os.link(site.base / "data/a", site.base / "data" / name)
+    wanted = need(b"data/a", b"data/y", b"data/z")
+    sent = await site.after_opening(Refuse(()), wanted, Compress(0), *[Send()] * 5, SUCCESS)
     assert len(sent) == 4
     assert " 0 Success" in site.log()
+    await site.after_opening(Refuse(()), wanted, Compress(0), *[Send()] * 1000, SUCCESS)
+    assert site.log().endswith(" 3 Premature EOF on network\n")
 
 
 @a
