@@ -47,7 +47,7 @@ PATIENCE = 10.0
 
 
 class LessonError(Exception):
-    """An exchange that did not go as its lesson says; the sentence says what was different."""
+    """An exchange that could not be played, or did not go as its lesson says; the sentence says why."""
 
 
 class Stage:
@@ -188,6 +188,11 @@ Play = Callable[[Stage], Awaitable[None]]
 
 async def perform(play: Play, reactor: Any, capture: Path) -> None:
     """Play an exchange and record it in the new file *capture*. Raises LessonError, OSError."""
+    if any(sign.isspace() for sign in tempfile.gettempdir()):
+        raise LessonError(
+            f"A supfile cannot name a directory with a blank in it, such as {tempfile.gettempdir()}, where this lesson "
+            "would keep its files: set TMPDIR to another."
+        )
     recorder = Recorder(capture)
     try:
         with tempfile.TemporaryDirectory(prefix="lesson-", ignore_cleanup_errors=True) as directory:

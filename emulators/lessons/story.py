@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from textwrap import wrap
 
 from wire.capture.conversations import dissect
 from wire.capture.explanation import explanation
@@ -24,8 +25,10 @@ from wire.capture.text import detail, field_lines, remarks
 Figure = Callable[[Path], str]
 """Draws something from the capture at that path."""
 
-WIDTH = 110
-"""Columns of a line of an exchange."""
+WIDTH = 94
+"""Columns of a generated line: what a page of the manual shows."""
+SAYS = 33
+"""The column in which what a field says begins (`wire.capture.text`)."""
 _BLOCK = re.compile(
     r"^<!-- (exchange|explained|figure)(?:: ([^>\n]+))? -->\n(?:```text\n.*?^```\n)?", re.M | re.S
 )
@@ -106,7 +109,7 @@ def line(message: Message, start: float) -> str:
     kind = "" if message.kind == "message" else f" {message.kind}"
     noted = remarks(message)
     parts = [message.name + kind, message.status, detail(message), f"[{noted}]" if noted else ""]
-    text = f"{(message.time - start) * 1000:9.2f} ms  {way:28}  {' '.join(filter(None, parts))}"
+    text = f"{(message.time - start) * 1000:8.2f} ms  {way:25}  {' '.join(filter(None, parts))}"
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
 
 
@@ -117,9 +120,15 @@ def _explained(messages: Sequence[Message], wanted: str) -> Iterator[str]:
     message = choose(messages, f"{found[1]} {found[2]}", int(found[3] or 1))
     tree = explanation(message)
     assert tree is not None
-    if found[4] is None:
-        return field_lines(tree, message.raw)
-    node = next((node for node in tree.walk() if node.name == found[4]), None)
+    node = next((node for node in tree.walk() if found[4] in (None, node.name)), None)
     if node is None:
         raise StoryError(f"{label(message)} has no field {found[4]!r}.")
-    return field_lines(node, message.raw)
+    for each in field_lines(node, message.raw):
+        yield from _wrapped(each)
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """A line of a field as lines that are not too long: the rest goes below what the field says."""
+    says = text[SAYS:]
+    indent = " " * (len(text) - len(says.lstrip()) + 4)
+    yield from wrap(text, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)

@@ -291,6 +291,17 @@ async def test_exchange_that_goes_otherwise_leaves_no_capture(tmp_path: Path) ->
     assert not os.access(capture, os.F_OK)
 
 
+@pytest_twisted.ensureDeferred
+async def test_directory_that_a_supfile_cannot_name_is_an_error_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "with blank"))
+    capture = tmp_path / "capture"
+    with pytest.raises(LessonError, match="set TMPDIR to another"):
+        await LESSONS[1].run(reactor, capture)
+    assert not os.access(capture, os.F_OK)
+
+
 # --- the command ----------------------------------------------------------------------------------------------------
 
 

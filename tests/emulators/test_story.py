@@ -48,6 +48,15 @@ def test_one_field_of_a_message_is_explained_alone() -> None:
     assert len(told.splitlines()) == 6
 
 
+def test_long_explanations_go_on_below_what_they_explain() -> None:
+    lines = tell("<!-- explained: LOOKUP call -->\n", CAPTURE, {}).splitlines()[2:-1]
+    assert max(map(len, lines)) <= WIDTH
+    (at,) = (place for place, each in enumerate(lines) if " word  0x" in each)
+    assert lines[at + 1].index("the rest: bytes") == lines[at].index("word") + 4
+    whole = " ".join(" ".join(lines).split())
+    assert "top bit: last fragment of the record; the rest: bytes in this fragment" in whole
+
+
 def test_message_is_chosen_by_name_kind_and_place() -> None:
     messages = read(LESSONS[4].capture)
     writes = [message for message in messages if message.name == "WRITEPROP" and message.kind == "call"]
