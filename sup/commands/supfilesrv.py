@@ -165,7 +165,8 @@ def run(config: ServerConfig, running: Running) -> int:
     except (ProgramError, OSError) as error:
         click.echo(f"supfilesrv: {error}", err=True)
         return 1
-    shared = evolve(config, port=port, user="")
+    # Who is still root was told to be; whoever is not cannot become anybody else.
+    shared = evolve(config, port=port, user=config.user if os.geteuid() == 0 else "")
     with held:
         return run_workers(config.workers, partial(serve, shared, running, slots), slots.clear)
 
