@@ -30,7 +30,10 @@ async def host(
     from twisted.internet import reactor
 
     port = settings.pop("portmapper_port", 0)
-    made = Host(reactor, Settings(listen=address, superuser="same-user", **settings), ports, state)
+    known_as = settings.pop("address_for_others", "")
+    made = Host(
+        reactor, Settings(listen=address, address=known_as, superuser="same-user", **settings), ports, state
+    )
     try:
         await made.start_portmapper(port)
         await made.start_binder()
