@@ -4,6 +4,7 @@ list of words."""
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ WORDS = (
 """A word list as an attacker of the time would have begun it."""
 CRIBS = (b"README", b"bin", b"doc", b"etc", b"notes")
 """Names that a collection of files probably has at its top, to be tried where the length and the order fit."""
+ENDING = b".txt"
+"""What names of the same length with the same ending probably end with."""
 HIDDEN = "·"
 
 
@@ -104,7 +107,8 @@ def from_sentence(messages: Sequence[Message]) -> Tables:
 
 
 def from_guesses(messages: Sequence[Message]) -> Tables:
-    """And what can be guessed: usual names where length and order fit, a slash after a directory's name, an owner."""
+    """And what can be guessed: usual names where length and order fit, a slash after a directory's name, an ending, an
+    owner."""
     tables, entries = from_sentence(messages), _entries(messages)
     at = 0
     for crib in CRIBS:
@@ -116,6 +120,10 @@ def from_guesses(messages: Sequence[Message]) -> Tables:
         for entry in entries:
             if entry.name.startswith(directory) and entry.name != directory:
                 tables.learn(entry.name, b"/", len(directory))
+    endings = Counter((len(entry.name), entry.name[-len(ENDING) :]) for entry in entries)
+    for entry in entries:
+        if endings[len(entry.name), entry.name[-len(ENDING) :]] > 1:
+            tables.learn(entry.name, ENDING, len(entry.name) - len(ENDING))
     for owner in filter(lambda owner: len(owner) == len(b"root"), _owners(messages)):
         tables.learn(owner, b"root")
     return tables
