@@ -108,7 +108,7 @@ def test_loading(run: Any, tmp_path: Path) -> None:
     assert run("load", "/tree", str(file)).code == 0
     assert run("ls", "/tree").out == ""
     assert run("load", "/tree", stdin=b"{ bad").code == 1
-    assert run("load", "/tree", "/nonexistent").code == 1
+    assert run("load", "/tree", "/dev/null/missing").code == 1
 
 
 def test_a_session_on_stdin(run: Any, tmp_path: Path) -> None:

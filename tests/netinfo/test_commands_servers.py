@@ -170,7 +170,7 @@ def test_a_recording_holds_what_was_said(tmp_path: Path, tool: Tool) -> None:
     for path in (recording, theirs):
         assert b"machines" in path.read_bytes()
         assert path.stat().st_mode & 0o777 == 0o600
-    assert tool("niutil", "-list", "--pcap", "/nonexistent/x", place, "/").code == 1
+    assert tool("niutil", "-list", "--pcap", "/dev/null/x", place, "/").code == 1
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_recording_holds_what_was_said(tmp_path: Path, tool: Tool) -> None:
     [
         (["--tag", "../x"], "a tag is 1 to 64"),
         (["--generation", "sun"], "'sun' is not one of"),
-        (["--load", "/nonexistent"], "does not exist"),
+        (["--load", "/dev/null/missing"], "does not exist"),
         (["--port", "70000"], "70000"),
     ],
 )
