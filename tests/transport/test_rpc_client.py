@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
 from tests.transport.raw import HOST, eventually, sleep
+from tests.transport.rpc_peers import (
+    record,
+    saying,
+    saying_udp,
+    serving,
+)
 from tests.transport.services import ECHO, FOUND, UNIX, WANTED, Serving, echo
 from wire.codec import FormatError, codec
-from wire.formats.netinfo import NETINFO, NiId, NiStatus, Object, ReadallBody, Result
-from wire.formats.rpc import LAST_FRAGMENT, AcceptStatus, AuthStatus, Program
-from wire.transport.endpoint import Listening, listen_on, open_socket
+from wire.formats.netinfo import NETINFO
+from wire.formats.rpc import AcceptStatus, AuthStatus, Program
+from wire.transport.endpoint import open_socket
 from wire.transport.errors import (
     ConnectError,
     RpcAcceptError,
@@ -32,88 +35,12 @@ from wire.transport.limits import RpcLimits
 from wire.transport.record import mark
 from wire.transport.rpc_client import RESERVED, RpcClient, connect_tcp, connect_udp
 from wire.transport.rpc_message import accepted
-from wire.transport.rpc_server import NO_REPLY, IncomingCall, Reject, RpcServer, Streamed
+from wire.transport.rpc_server import NO_REPLY, IncomingCall, Reject
 from wire.transport.tap import Address, TapEvent
 
 SUCCESS = accepted(AcceptStatus.SUCCESS)
 CONNECT = pytest.mark.parametrize("connect", [connect_tcp, connect_udp], ids=["tcp", "udp"])
 RESULT = codec(ECHO.by_name["ECHO"].result)
-
-
-@asynccontextmanager
-async def serving(*services: Any) -> AsyncIterator[Address]:
-    server = RpcServer(services or [Serving(ECHO, echo)])
-    listening = await server.listen(reactor, HOST, 0)
-    try:
-        yield listening.address
-    finally:
-        await server.stop()
-
-
-class Saying(Protocol):
-    """A server over TCP: `say(xid, call)` gives the bytes it answers a call with, marks included."""
-
-    transport: Any
-
-    def __init__(self, say: Callable[[bytes, bytes], bytes | None]) -> None:
-        self._say = say
-        self._data = b""
-
-    def dataReceived(self, data: bytes) -> None:
-        self._data += data
-        while len(self._data) >= 4:
-            size = int.from_bytes(self._data[:4], "big") & ~LAST_FRAGMENT
-            if len(self._data) < 4 + size:
-                return
-            call, self._data = self._data[4 : 4 + size], self._data[4 + size :]
-            said = self._say(call[:4], call)
-            if said is None:
-                self.transport.loseConnection()
-            else:
-                self.transport.write(said)
-
-
-@asynccontextmanager
-async def saying(say: Callable[[bytes, bytes], bytes | None]) -> AsyncIterator[Address]:
-    listening = open_socket("tcp", HOST, 0)
-    address = Address.of(listening.getsockname())
-    factory: Any = Factory.forProtocol(lambda: Saying(say))
-    factory.noisy = False
-    port = Listening(address, await listen_on(reactor, listening, factory))
-    try:
-        yield address
-    finally:
-        await port.stop()
-
-
-class SayingDatagrams(DatagramProtocol):
-    """A server over UDP."""
-
-    noisy = False
-    transport: Any
-
-    def __init__(self, say: Callable[[bytes], list[bytes]]) -> None:
-        self.calls: list[bytes] = []
-        self._say = say
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self.calls.append(datagram)
-        for reply in self._say(datagram):
-            self.transport.write(reply, addr)
-
-
-@asynccontextmanager
-async def saying_udp(say: Callable[[bytes], list[bytes]]) -> AsyncIterator[tuple[SayingDatagrams, Address]]:
-    server = SayingDatagrams(say)
-    port: Any = reactor.listenUDP(0, server, HOST)
-    try:
-        yield server, Address.of(port.getHost())
-    finally:
-        await port.stopListening()
-
-
-def record(data: bytes) -> bytes:
-    return mark(len(data)) + data
 
 
 def coroutine(client: RpcClient, *arguments: Any, **options: Any) -> Deferred[Any]:
@@ -127,7 +54,7 @@ def coroutine(client: RpcClient, *arguments: Any, **options: Any) -> Deferred[An
 @pytest_twisted.ensureDeferred
 async def test_a_call_and_its_result(connect: Any) -> None:
     service = Serving(NETINFO, lambda call: FOUND)
-    async with serving(service) as address:
+    async with serving(service) as (_, address):
         client = await connect(reactor, address, NETINFO)
         assert client.connected
         assert client.peer == address
@@ -145,7 +72,7 @@ async def test_many_calls_under_way_find_their_results(connect: Any) -> None:
         waiting.append((call.argument, Deferred()))
         return waiting[-1][1]
 
-    async with serving(Serving(ECHO, serve)) as address:
+    async with serving(Serving(ECHO, serve)) as (_, address):
         client = await connect(reactor, address, ECHO)
         calls = [coroutine(client, "WAIT", number) for number in range(50)]
         if connect is connect_udp:  # served at the same time, and answered the other way round
@@ -166,7 +93,7 @@ async def test_what_a_server_refuses(connect: Any) -> None:
     def refuse(call: IncomingCall) -> Any:
         raise Reject(AuthStatus.AUTH_TOOWEAK)
 
-    async with serving(Serving(NETINFO, refuse)) as address:
+    async with serving(Serving(NETINFO, refuse)) as (_, address):
         client = await connect(reactor, address, NETINFO)
         with pytest.raises(RpcDenied, match="AUTH_TOOWEAK"):
             await client.call("LOOKUP", WANTED)
@@ -180,7 +107,7 @@ async def test_what_a_server_refuses(connect: Any) -> None:
 @CONNECT
 @pytest_twisted.ensureDeferred
 async def test_arguments_that_do_not_fit_are_the_callers_affair(connect: Any) -> None:
-    async with serving() as address:
+    async with serving() as (_, address):
         client = await connect(reactor, address, ECHO)
         with pytest.raises(FormatError):
             await client.call("WAIT", -1)
@@ -193,9 +120,8 @@ async def test_arguments_that_do_not_fit_are_the_callers_affair(connect: Any) ->
 @CONNECT
 @pytest_twisted.ensureDeferred
 async def test_no_answer_in_time(connect: Any) -> None:
-    async with serving(
-        Serving(ECHO, lambda call: NO_REPLY if call.argument == b"" else call.argument)
-    ) as address:
+    service = Serving(ECHO, lambda call: NO_REPLY if call.argument == b"" else call.argument)
+    async with serving(service) as (_, address):
         client = await connect(reactor, address, ECHO, timeout=0.2)
         with pytest.raises(RpcTimeout, match=rf"{address} did not answer ECHO within 0\.2 seconds"):
             await client.call("ECHO", b"")
@@ -208,7 +134,7 @@ async def test_no_answer_in_time(connect: Any) -> None:
 @CONNECT
 @pytest_twisted.ensureDeferred
 async def test_a_call_can_be_given_up(connect: Any) -> None:
-    async with serving(Serving(ECHO, lambda call: NO_REPLY)) as address:
+    async with serving(Serving(ECHO, lambda call: NO_REPLY)) as (_, address):
         client = await connect(reactor, address, ECHO)
         call = coroutine(client, "ECHO", b"")
         call.cancel()
@@ -221,7 +147,7 @@ async def test_a_call_can_be_given_up(connect: Any) -> None:
 @CONNECT
 @pytest_twisted.ensureDeferred
 async def test_closing_ends_the_calls_under_way_and_all_later_ones(connect: Any) -> None:
-    async with serving(Serving(ECHO, lambda call: NO_REPLY)) as address:
+    async with serving(Serving(ECHO, lambda call: NO_REPLY)) as (_, address):
         client = await connect(reactor, address, ECHO)
         call = coroutine(client, "ECHO", b"")
         await sleep(0.05)
@@ -239,7 +165,7 @@ async def test_closing_ends_the_calls_under_way_and_all_later_ones(connect: Any)
 @pytest_twisted.ensureDeferred
 async def test_recorders_hear_the_client_too(connect: Any) -> None:
     events: list[TapEvent] = []
-    async with serving() as address:
+    async with serving() as (_, address):
         client = await connect(reactor, address, ECHO, taps=[events.append])
         await client.call("ECHO", b"x")
         local = client.local
@@ -261,7 +187,7 @@ async def test_recorders_hear_the_client_too(connect: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_calls_of_one_turn_leave_in_one_write() -> None:
     events: list[TapEvent] = []
-    async with serving() as address:
+    async with serving() as (_, address):
         client = await connect_tcp(reactor, address, ECHO, taps=[events.append])
         assert await gatherResults([coroutine(client, "ECHO", b"%d" % n) for n in range(500)]) == [
             b"%d" % n for n in range(500)
@@ -346,122 +272,12 @@ async def test_nobody_listens() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_host_by_name() -> None:
-    async with serving() as address:
+    async with serving() as (_, address):
         for connect in (connect_tcp, connect_udp):
             client = await connect(reactor, Address("localhost", address.port), ECHO)
             assert client.peer == address
             assert await client.call("ECHO", b"x") == b"x"
             client.close()
-
-
-# --- long results ---------------------------------------------------------------------------------------------------
-
-READALL = codec(NETINFO.by_name["READALL"].result)
-
-
-def domain(size: int) -> Result:
-    objects = tuple(Object(NiId(number, 1), (), 0, (number,)) for number in range(size))
-    return Result(NiStatus.NI_OK, ReadallBody(1, size, objects))
-
-
-@pytest.mark.parametrize("size", [0, 1, 30, 10_000])
-@pytest_twisted.ensureDeferred
-async def test_a_long_result_is_parsed_while_it_arrives(size: int) -> None:
-    encoded = READALL.build(domain(size))
-
-    def serve(call: IncomingCall) -> Any:
-        return Streamed(encoded[at : at + 5000] for at in range(0, len(encoded), 5000))
-
-    async with serving(Serving(NETINFO, serve)) as address:
-        client = await connect_tcp(reactor, address, NETINFO, limits=RpcLimits(tcp_reply=150_000))
-        for _ in range(2):
-            assert await client.call_long("READALL", 0) == domain(size)
-        results = [Deferred.fromCoroutine(client.call_long("READALL", 0)) for _ in range(3)]
-        assert await gatherResults(results) == [domain(size)] * 3
-        if size == 10_000:
-            with pytest.raises(RpcConnectionLost, match="longer than the 150000 bytes allowed"):
-                await client.call("READALL", 0)
-        client.close()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_long_result_over_udp_is_an_ordinary_one() -> None:
-    async with serving(Serving(NETINFO, lambda call: domain(10))) as address:
-        client = await connect_udp(reactor, address, NETINFO)
-        assert await client.call_long("READALL", 0) == domain(10)
-        client.close()
-
-
-@pytest.mark.parametrize(
-    ("said", "complaint"),
-    [
-        (lambda encoded: encoded[:-8], "ends too early"),
-        (lambda encoded: encoded[:4000] + bytes([255] * 4000), "damaged"),
-        (lambda encoded: encoded[:-4] + encoded[40:] * 9, "longer than the 500000 bytes"),
-    ],
-    ids=["cut", "damaged", "too long"],
-)
-@pytest_twisted.ensureDeferred
-async def test_damage_in_a_long_result_costs_its_call_alone(
-    said: Callable[[bytes], bytes], complaint: str
-) -> None:
-    encoded = READALL.build(domain(10_000))
-    replies = iter([said(encoded), encoded])
-
-    def say(xid: bytes, call: bytes) -> bytes:
-        reply = xid + SUCCESS + next(replies)
-        parts = [reply[at : at + 1020] for at in range(0, len(reply), 1020)]
-        return b"".join(mark(len(part), part is parts[-1]) + part for part in parts)
-
-    async with saying(say) as address:
-        client = await connect_tcp(reactor, address, NETINFO, limits=RpcLimits(long_reply=500_000))
-        with pytest.raises(RpcProtocolError, match=complaint):
-            await client.call_long("READALL", 0)
-        assert await client.call_long("READALL", 0) == domain(10_000)
-        client.close()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_long_call_that_is_refused() -> None:
-    async with serving(Serving(ECHO)) as address:
-        client = await connect_tcp(reactor, address, NETINFO)
-        with pytest.raises(RpcAcceptError, match="does not serve this program"):
-            await client.call_long("READALL", 0)
-        client.close()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_long_result_may_take_its_time_but_not_fall_silent() -> None:
-    encoded = READALL.build(domain(1000))
-    clock: Any = reactor
-
-    class Slow(Protocol):
-        transport: Any
-
-        def dataReceived(self, data: bytes) -> None:
-            reply = data[4:8] + SUCCESS + encoded
-            self.parts = [reply[at : at + 4000] for at in range(0, len(reply), 4000)]
-            self.next()
-
-        def next(self) -> None:
-            if len(self.parts) > (0 if talkative else 3):
-                part = self.parts.pop(0)
-                self.transport.write(mark(len(part), not self.parts) + part)
-                clock.callLater(0.1, self.next)
-
-    listening = open_socket("tcp", HOST, 0)
-    address = Address.of(listening.getsockname())
-    factory: Any = Factory.forProtocol(Slow)
-    factory.noisy = False
-    port = Listening(address, await listen_on(reactor, listening, factory))
-    talkative = True
-    client = await connect_tcp(reactor, address, NETINFO, timeout=0.4)
-    assert await client.call_long("READALL", 0) == domain(1000)
-    talkative = False
-    with pytest.raises(RpcTimeout):
-        await client.call_long("READALL", 0)
-    client.close()
-    await port.stop()
 
 
 # --- UDP ------------------------------------------------------------------------------------------------------------
@@ -530,7 +346,7 @@ async def test_nobody_listens_over_udp() -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_reserved_port(connect: Any) -> None:
     service = Serving(ECHO, echo)
-    async with serving(service) as address:
+    async with serving(service) as (_, address):
         clients = [await connect(reactor, address, ECHO, source_port="reserved") for _ in range(3)]
         for client in clients:
             assert await client.call("ECHO", b"x") == b"x"
@@ -553,7 +369,7 @@ async def test_any_port_where_reserved_ones_are_not_allowed(
                 raise PermissionError(13, os.strerror(13))
             bind(self, address)
 
-    async with serving() as address:
+    async with serving() as (_, address):
         monkeypatch.setattr("socket.socket", Unprivileged)
         client = await connect(reactor, address, ECHO, source_port="reserved")
         monkeypatch.undo()

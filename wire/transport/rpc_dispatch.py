@@ -338,3 +338,10 @@ class Caller:
             peer=self.peer,
         )
         return xid + SYSTEM_ERR
+
+
+def close_chunks(chunks: Any) -> None:
+    """Let a generator that is not taken to its end clean up."""
+    close = getattr(chunks, "close", None)
+    if close is not None:
+        close()
