@@ -130,10 +130,14 @@ def _tag(message: Message) -> str | None:
     return _named("tag", "server_tag")(message)
 
 
+DIRECTORY_NAMES = ("id", "parent", "self_id")
+"""Fields, in order of preference, that name the directory which a NetInfo message is about."""
+
+
 def _directory(message: Message) -> int | None:
     """The number of the directory that a NetInfo message is about."""
     value = _said(message)
-    for name in ("id", "parent", "self_id"):
+    for name in DIRECTORY_NAMES:
         found = getattr(value, name, None)
         if isinstance(found, netinfo.NiId):
             return found.object
