@@ -11,7 +11,7 @@
 `errors`        everything that is raised, one sentence each
 `foreground`    running a server as a program
 
-Below them: `native` (Twisted protocols on uvloop's transports), `rpc_connection` (the TCP side of a server), `rpc_calls`
+Below them: `native` (Twisted protocols on uvloop's transports), `rpc_connection` (TCP side of a server), `rpc_calls`
 (calls of a client that wait for their reply), `message_stream`; and without sockets `record` (record marking),
 `rpc_message` (the bytes of calls and replies), `rpc_dispatch` (from a call's bytes to its reply's).
 """
