@@ -184,7 +184,7 @@ def _(kind: record.Field, to: Builder, value: str) -> None:
 def _(kind: record.Record, to: Builder, value: str) -> None:
     me = to.name("r")
     to.line(f"{me} = {value}")
-    to.require(f"{me}.__class__ is {to.constant('cls', kind.cls)}")
+    to.require(f"isinstance({me}, {to.constant('cls', kind.cls)})")
     scope = {field.name: f"{me}.{field.name}" for field in kind.fields if not field.anonymous}
     to.scopes.append(scope)
     for condition, fields in record.runs(kind.fields):
