@@ -25,9 +25,9 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[RunningLab]:
-    with running_lab(loopback(), tmp_path / "state", console=True) as running:
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+    with running_lab(loopback(), tmp_path_factory.mktemp("lab") / "state", console=True) as running:
         yield running
 
 
@@ -69,9 +69,8 @@ def visit(browser: Browser, lab: RunningLab) -> Iterator[Visit]:
 def test_messages_appear_as_they_happen_and_are_explained(visit: Visit, lab: RunningLab) -> None:
     page = visit.page
     expect(page.locator("#state")).to_have_text("live")
-    expect(page.locator("#empty")).to_be_visible()
-    look_up(lab, "ann")
-    row = page.locator(ROWS).filter(has_text="value=ann")
+    look_up(lab, "explained")
+    row = page.locator(ROWS).filter(has_text="value=explained")
     expect(row).to_have_count(1)
     expect(page.locator("#empty")).to_be_hidden()
     row.click()
@@ -88,35 +87,41 @@ def test_messages_appear_as_they_happen_and_are_explained(visit: Visit, lab: Run
 
 
 def test_keys_move_the_choice(visit: Visit, lab: RunningLab) -> None:
-    look_up(lab, "ann")
+    look_up(lab, "keys")
     page = visit.page
-    page.locator(ROWS).first.click()
-    expect(page.locator("#explanation h2")).to_contain_text("1 ROOT")
+    chosen = page.locator("#explanation h2 .number")
+    rows = page.locator(ROWS)
+    rows.filter(has_text="value=keys").click()
+    number = int(chosen.inner_text())
     page.keyboard.press("ArrowDown")
-    expect(page.locator("#explanation h2")).to_contain_text("2 ROOT NI_OK")
+    expect(chosen).to_have_text(str(number + 1))
+    expect(page.locator("#explanation h2")).to_contain_text("LOOKUP NI_NODIR")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
-    expect(page.locator("#explanation h2")).to_contain_text("1 ROOT")
+    expect(chosen).to_have_text(str(number - 1))
+    expect(page.locator(f"{ROWS}[aria-selected=true]")).to_have_count(1)
+    rows.first.click()
+    page.keyboard.press("ArrowUp")
     expect(page.locator(f"{ROWS}[aria-selected=true]")).to_have_count(1)
 
 
 def test_filter_pause_and_clear(visit: Visit, lab: RunningLab) -> None:
     page = visit.page
-    look_up(lab, "ann")
-    expect(page.locator(ROWS).filter(has_text="value=ann")).to_have_count(1)
+    look_up(lab, "filtered")
+    expect(page.locator(ROWS).filter(has_text="value=filtered")).to_have_count(1)
     everything = page.locator(ROWS).count()
-    page.fill("#filter", "lookup NI_OK")
+    page.fill("#filter", "lookup NI_NODIR")
     shown = page.locator(f"{ROWS}:visible")
     assert 0 < shown.count() < everything
     for text in shown.all_inner_texts():
         assert "LOOKUP" in text
     page.fill("#filter", "")
     page.click("#pause")
-    look_up(lab, "ben")
+    look_up(lab, "held back")
     page.wait_for_timeout(500)
     expect(page.locator(ROWS)).to_have_count(everything)
     page.click("#pause")
-    expect(page.locator(ROWS).filter(has_text="value=ben")).to_have_count(1)
+    expect(page.locator(ROWS).filter(has_text="held back")).to_have_count(1)
     page.click("#clear")
     expect(page.locator(ROWS)).to_have_count(0)
     expect(page.locator("#empty")).to_be_visible()
@@ -133,10 +138,14 @@ def test_what_a_peer_sends_is_text(visit: Visit, lab: RunningLab) -> None:
     assert visit.complaints == []
 
 
-def test_the_end_of_the_lab_is_seen(visit: Visit, lab: RunningLab) -> None:
-    expect(visit.page.locator("#state")).to_have_text("live")
-    lab.end()
-    expect(visit.page.locator("#state")).to_contain_text("does not answer")
+def test_a_lab_that_begins_and_ends(browser: Browser, tmp_path: Path) -> None:
+    with running_lab(loopback(), tmp_path / "state", console=True) as lab:
+        visiting = Visit(browser, lab)
+        expect(visiting.page.locator("#state")).to_have_text("live")
+        expect(visiting.page.locator("#empty")).to_be_visible()
+        lab.end()
+        expect(visiting.page.locator("#state")).to_contain_text("does not answer")
+        visiting.end()
 
 
 def test_dark_is_dark_and_light_is_light(browser: Browser, lab: RunningLab) -> None:
@@ -151,10 +160,10 @@ def test_dark_is_dark_and_light_is_light(browser: Browser, lab: RunningLab) -> N
 
 
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, lab: RunningLab) -> None:
-    look_up(lab, "ann")
+    look_up(lab, "on-a-phone")
     visiting = Visit(browser, lab, viewport={"width": 360, "height": 740})
     page = visiting.page
-    row = page.locator(ROWS).filter(has_text="value=ann")
+    row = page.locator(ROWS).filter(has_text="on-a-phone")
     row.click()
     expect(page.locator("#explanation .tree")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
