@@ -78,6 +78,8 @@ class RecordReader:
                     yield data[at + 4 : end]
                     at = end
                     continue
+            elif at == size:
+                return
             record = self._reassemble()
             if record is None:
                 return

@@ -6,9 +6,10 @@ used last, and close those that are idle, half-sent, or too many.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -44,11 +45,10 @@ class Shared:
     taps: tuple[Tap, ...]
     dispatcher: Dispatcher
     reactor: Any = None
+    seconds: Callable[[], float] = time.monotonic
+    """The reactor's clock, once there is one."""
     _junk_at: float = float("-inf")
     _junk: int = 0
-
-    def seconds(self) -> float:
-        return cast(float, self.reactor.seconds())
 
     def junk(self, peer: Address, why: str) -> None:
         """Note that bytes were dropped; in the log at most a line every ten seconds, however much comes."""
@@ -272,8 +272,10 @@ class RpcConnection(Protocol):
 
     def _regulate(self) -> None:
         """Read from the client, or leave its bytes in the network."""
-        stuck = self._flow is not None or self._blocked()
-        wanted = not stuck or self._reader.buffered < BATCH
+        free = self._flow is None and not self._blocked()
+        if free and self._reading:
+            return
+        wanted = free or self._reader.buffered < BATCH
         if wanted is not self._reading and self._open:
             self._reading = wanted
             if wanted:

@@ -73,7 +73,7 @@ class RpcServer:
         self, reactor: Any, host: str, port: int, udp: bool = True, tcp: bool = True, reuse_port: bool = False
     ) -> Listening:
         """Open the ports; with port 0, any number that is free for both. Raises ListenError."""
-        self._shared.reactor = reactor
+        self._shared.reactor, self._shared.seconds = reactor, reactor.seconds
         sockets = _open_sockets(host, port, udp, tcp, reuse_port)
         address = Address.of(next(iter(sockets.values())).getsockname())
         ports = []
