@@ -1,71 +1,13 @@
-"""Our own programs as their users run them, for the tests with real ones."""
+"""Pairs of a SUP client and a server, Debian's or ours, and our server by itself."""
 
-import contextlib
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
 import pytest
 
-from tests.peers import SUP_DEBUG_PORT, loopback, wait_until
-
-SUPFILESRV = [sys.executable, "-c", "from sup.commands.supfilesrv import main; main(prog_name='supfilesrv')"]
-
-
-@attrs.define
-class OurSupfilesrv:
-    """Our supfilesrv, at the debug port of an address of its own."""
-
-    host: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def stop(self) -> None:
-        """End it as a service manager does; AssertionError if that takes long or it complains."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=20) in (0, -signal.SIGKILL)
-
-    def logged(self, text: str) -> bool:
-        """Whether its log holds `text`."""
-        return text in self.log.read_text(errors="replace")
-
-
-StartServer = Callable[..., OurSupfilesrv]
-
-
-@contextlib.contextmanager
-def starting_supfilesrv(folder: Path) -> Iterator[StartServer]:
-    """Starts servers, whose logs are in `folder`, with `-P --user root` and the flags given; ends them afterwards."""
-    started: list[OurSupfilesrv] = []
-
-    def start(*flags: str, user: str = "root") -> OurSupfilesrv:
-        host = loopback()
-        log = folder / f"supfilesrv-{len(started)}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*SUPFILESRV, "-P", "--listen", host, "--user", user, *flags],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        server = OurSupfilesrv(host, process, log)
-        started.append(server)
-        wait_until(
-            lambda: server.logged(f"{host}:{SUP_DEBUG_PORT}") or process.poll() is not None,
-            "the server to listen",
-        )
-        assert process.poll() is None, log.read_text(errors="replace")
-        return server
-
-    try:
-        yield start
-    finally:
-        for server in started:
-            server.stop()
+from tests.interop.pairs import OURS, PAIRINGS, REAL_CLIENT, REAL_SERVER, Pair, PairOfOurServer
+from tests.interop.programs import OurSupfilesrv, StartServer, run_our_sup, starting_supfilesrv
+from tests.peers import DebianSup
 
 
 @pytest.fixture
@@ -81,3 +23,26 @@ def supfilesrv_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Our
     folder = tmp_path_factory.mktemp("server")
     with starting_supfilesrv(folder) as start:
         yield start("--base", str(tmp_path_factory.getbasetemp()))
+
+
+@pytest.fixture(params=PAIRINGS)
+def pair(request: pytest.FixtureRequest, tmp_path: Path, debian_sup: DebianSup) -> Pair:
+    """A client and a server, in every pairing; both run as root."""
+    srv, cli = tmp_path / "srv", tmp_path / "cli"
+    for place in (srv, cli):
+        place.mkdir()
+    if request.param == REAL_SERVER:
+        server = request.getfixturevalue("debian_supfilesrv")("-P")
+        serve_as_root(srv)
+        network = server.namespace
+        return Pair(run=run_our_sup, server=server, network=network, srv=srv, cli=cli)
+    run = {REAL_CLIENT: debian_sup, OURS: run_our_sup}[request.param]
+    return PairOfOurServer(run=run, server=request.getfixturevalue("supfilesrv_for_all"), srv=srv, cli=cli)
+
+
+def serve_as_root(srv: Path) -> None:
+    """Let Debian's server read everything: it serves as the owner of the key file, whose key means none (SUP 6.4)."""
+    key = srv / "sup/demo/crypt"
+    key.parent.mkdir(parents=True)
+    key.write_text("SuperMan\n")
+    key.chmod(0o600)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sup.names import plain_name
-from tests.interop.conftest import OurSupfilesrv, StartServer
+from tests.interop.programs import OurSupfilesrv, StartServer
 from tests.interop.raw_client import RawClient
 from tests.interop.trees import collection, write
 from tests.peers import wait_until

@@ -1,4 +1,4 @@
-"""Debian's real `sup` against our supfilesrv: releases, hosts, keys, locks, logins and the other control files."""
+"""Our supfilesrv's releases, hosts, keys, locks, logins and other control files, with Debian's client and ours."""
 
 import fcntl
 import os
@@ -10,37 +10,29 @@ from pathlib import Path
 import pytest
 
 from sup.passwords import hash_password
-from tests.interop.conftest import OurSupfilesrv, StartServer
-from tests.interop.pairs import Pair, next_second
+from tests.interop.pairs import PairOfOurServer, next_second, our_server
+from tests.interop.programs import SUPFILESRV, StartServer
 from tests.interop.trees import snapshot, without_times, write
-from tests.peers import DebianSup, peer, wait_until
+from tests.peers import peer, wait_until
 
-pytestmark = [pytest.mark.interop, pytest.mark.root]
-
-
-StartPair = Callable[..., Pair]
+pytestmark = [pytest.mark.interop, pytest.mark.root, our_server]
 
 
-@pytest.fixture
-def pair(tmp_path: Path, debian_sup: DebianSup, supfilesrv_for_all: OurSupfilesrv) -> Pair:
-    """A real client and our server, which runs as root."""
-    for name in ("srv", "cli"):
-        (tmp_path / name).mkdir()
-    return Pair(debian_sup, supfilesrv_for_all, tmp_path / "srv", tmp_path / "cli")
+StartPair = Callable[..., PairOfOurServer]
 
 
 @pytest.fixture
-def own_pair(pair: Pair, our_supfilesrv: StartServer, tmp_path: Path) -> StartPair:
-    """Starts a server of the test's own with the flags given, and gives the pair it makes with a real client."""
+def own_pair(pair: PairOfOurServer, our_supfilesrv: StartServer, tmp_path: Path) -> StartPair:
+    """Starts a server of the test's own with the flags given, and gives the pair it makes with the client."""
 
-    def start(*flags: str, user: str = "root") -> Pair:
+    def start(*flags: str, user: str = "root") -> PairOfOurServer:
         pair.server = our_supfilesrv("--base", str(tmp_path), *flags, user=user)
         return pair
 
     return start
 
 
-def test_releases(pair: Pair) -> None:
+def test_releases(pair: PairOfOurServer) -> None:
     """Row 13."""
     pair.serve("upgrade .\n")
     for name in ("p1/a", "p1/c", "p2/a", "p2/b", "p3/z"):
@@ -71,7 +63,7 @@ def test_releases(pair: Pair) -> None:
     assert "SCM GOAWAY Invalid release option color for release one" in pair.sup("-v", options="release=one")
 
 
-def test_prefixes_on_both_sides(pair: Pair, tmp_path: Path) -> None:
+def test_prefixes_on_both_sides(pair: PairOfOurServer, tmp_path: Path) -> None:
     """Row 14."""
     pair.serve("upgrade x\n")
     pair.control("prefix", "there\n")
@@ -100,7 +92,7 @@ def test_prefixes_on_both_sides(pair: Pair, tmp_path: Path) -> None:
         ("!127.0.0.0/8\n", False),
     ],
 )
-def test_host_files(pair: Pair, text: str | None, admitted: bool) -> None:
+def test_host_files(pair: PairOfOurServer, text: str | None, admitted: bool) -> None:
     """Row 15, and networks."""
     pair.serve(a="a")
     log = pair.control("logfile", "")
@@ -113,7 +105,7 @@ def test_host_files(pair: Pair, text: str | None, admitted: bool) -> None:
     assert log.read_text().count("\n") == 1
 
 
-def test_keys(pair: Pair) -> None:
+def test_keys(pair: PairOfOurServer) -> None:
     """Row 16, without its change of account, which our server does not make."""
     pair.serve(a="a")
     crypt = pair.control("crypt", "realkey\n")
@@ -131,7 +123,7 @@ def test_keys(pair: Pair) -> None:
     assert "SCM GOAWAY Client not encrypting data properly" in pair.sup("-v", "-o")
 
 
-def test_locks(pair: Pair) -> None:
+def test_locks(pair: PairOfOurServer) -> None:
     """Row 20, the server's side."""
     pair.serve(a="a")
     lock = pair.control("lock", "")
@@ -172,7 +164,7 @@ def test_places_are_given_back(own_pair: StartPair) -> None:
     assert "completed" in pair.sup("-v")
 
 
-def test_refusals(pair: Pair, tmp_path: Path) -> None:
+def test_refusals(pair: PairOfOurServer, tmp_path: Path) -> None:
     """Row 22, but for the logins."""
     pair.serve(a="a")
     pair.cli, own = pair.srv, pair.cli
@@ -190,7 +182,7 @@ def test_refusals(pair: Pair, tmp_path: Path) -> None:
     assert "completed" in pair.sup("-v", options="login=anon,wheel,account")
 
 
-def test_logins(pair: Pair, our_supfilesrv: StartServer, tmp_path: Path) -> None:
+def test_logins(pair: PairOfOurServer, our_supfilesrv: StartServer, tmp_path: Path) -> None:
     """Row 22: accounts are the server's own; 988 for every other, and never a crash."""
     (tmp_path / "c.toml").write_text(
         f"""
@@ -236,10 +228,8 @@ def test_a_server_without_privileges(own_pair: StartPair, tmp_path: Path) -> Non
     assert pair.server.logged("data/secret is not served: not readable")
 
 
-def test_a_port_in_use(pair: Pair) -> None:
+def test_a_port_in_use(pair: PairOfOurServer) -> None:
     """Row 33, the end of it."""
-    from tests.interop.conftest import SUPFILESRV
-
     again = [*SUPFILESRV, "-P", "--listen", pair.server.host, "--base", str(pair.srv), "--user", "root"]
     ran = subprocess.run(again, capture_output=True, timeout=30, check=False)
     assert ran.returncode == 1
@@ -273,12 +263,12 @@ def test_unreadable_files_and_a_scan_made_by_root(own_pair: StartPair, tmp_path:
     assert pair.when() is None
 
 
-def debian_scan(pair: Pair) -> None:
+def debian_scan(pair: PairOfOurServer) -> None:
     """Make a scan file with Debian's supscan."""
     subprocess.run([peer("supscan"), "-q", "demo", pair.srv], check=True, timeout=60, capture_output=True)
 
 
-def our_scan(pair: Pair) -> None:
+def our_scan(pair: PairOfOurServer) -> None:
     """Make a scan file with our supscan."""
     from click.testing import CliRunner
 
@@ -289,7 +279,7 @@ def our_scan(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("scan", [debian_scan, our_scan])
-def test_scan_files(pair: Pair, scan: Callable[[Pair], None]) -> None:
+def test_scan_files(pair: PairOfOurServer, scan: Callable[[PairOfOurServer], None]) -> None:
     """Rows 24 and 30."""
     pair.serve("upgrade data\nsymlink data/sl\nexecute run %s now (data/a)\nbackup data/b\n", a="a", b="b")
     (pair.srv / "data/sl").symlink_to("a")
@@ -317,7 +307,7 @@ def test_scan_files(pair: Pair, scan: Callable[[Pair], None]) -> None:
     assert without_times(snapshot(pair.cli), b"data") == without_times(snapshot(pair.srv), b"data")
 
 
-def test_other_and_damaged_scan_files(pair: Pair) -> None:
+def test_other_and_damaged_scan_files(pair: PairOfOurServer) -> None:
     """Row 24, the end of it."""
     pair.serve(a="a")
     pair.control("scan", "V3\nwhatever\n")
@@ -328,7 +318,7 @@ def test_other_and_damaged_scan_files(pair: Pair) -> None:
     assert (snapshot(pair.cli), pair.when()) == before
 
 
-def test_coll_dir(pair: Pair, our_supfilesrv: StartServer, tmp_path: Path) -> None:
+def test_coll_dir(pair: PairOfOurServer, our_supfilesrv: StartServer, tmp_path: Path) -> None:
     """Row 32, the server's side."""
     (tmp_path / "supfiles").mkdir()
     (tmp_path / "supfiles/coll.dir").write_text(f"# comment\ndemo = {pair.srv}\n")
@@ -340,7 +330,7 @@ def test_coll_dir(pair: Pair, our_supfilesrv: StartServer, tmp_path: Path) -> No
     assert pair.got("data/a") == "a"
 
 
-def test_crosspatch_is_refused(pair: Pair, tmp_path: Path) -> None:
+def test_crosspatch_is_refused(pair: PairOfOurServer, tmp_path: Path) -> None:
     """Row 37, and our deviation from it."""
     (tmp_path / "key").write_text("SuperMan\n")
     command = [peer("supfilesrv"), "-P", "-H", pair.server.host, "root", str(tmp_path / "key"), "-t", "x"]
@@ -370,7 +360,7 @@ def test_historic_lists(own_pair: StartPair) -> None:
     assert (pair.cli / "sup/demo/list").exists()
 
 
-def test_two_clients_and_one_base(pair: Pair, tmp_path: Path) -> None:
+def test_two_clients_and_one_base(pair: PairOfOurServer, tmp_path: Path) -> None:
     """Row 34."""
     pair.serve(**{f"f{number}": "x" * 3000 for number in range(300)})
     supfile = tmp_path / "both"

