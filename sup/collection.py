@@ -200,7 +200,7 @@ class Collection:
     def lock(self) -> None:
         """Share the lock file, if there is one, until the collection is closed. Raises Locked (SUP 6.5)."""
         try:
-            fd = self._control.open(self.control_name(b"lock"))
+            fd, _ = self._control.open(self.control_name(b"lock"))
         except OSError:
             return
         try:
@@ -279,13 +279,13 @@ class Collection:
     def _contents(self, link: ReleaseTree, wanted: Wanted, now: float) -> tuple[dict[bytes, Entry], int]:
         """The entries of one tree, and when it was looked at: from its scan file if it has one."""
         try:
-            fd = self._control.open(self.control_name(link.release.scan))
+            fd, status = self._control.open(self.control_name(link.release.scan))
         except (OSError, UnsafeName):
             return self.walk(link, wanted), before(now)
         with open(fd, "rb") as file:
             if not scanfile.is_usable(file):
                 return self.walk(link, wanted), before(now)
-            scantime = int32(int(os.fstat(fd)[stat.ST_MTIME]))
+            scantime = int32(int(status[stat.ST_MTIME]))
             if wanted.newonly and scantime == wanted.lasttime:
                 return {}, scantime
             try:

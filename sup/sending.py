@@ -12,7 +12,6 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 
 import attrs
 
@@ -229,20 +228,22 @@ class Reader:
     def _with_data(self, outgoing: Outgoing, flags: int, user: bytes, group: bytes) -> Sendable:
         """A RECV with the file's data. Raises OSError if it cannot be opened or read, CompressionFailed."""
         name = outgoing.entry.name
-        fd = outgoing.tree.open(name)
+        fd, status = outgoing.tree.open(name)
         if self.compress:
-            fd = _packed(fd, name)
-        with ExitStack() as stack:
-            stack.callback(os.close, fd)
-            size = os.fstat(fd).st_size
+            fd, status = _packed(fd, name)
+        try:
+            size = status.st_size
             if size > MAX_FILE:
                 raise OSError(0, "longer than 2 GiB, more than the protocol can send")
             data = read_fully(fd, min(size, CHUNK))
-            if size <= CHUNK:  # nothing has been announced yet, so that a file may have become shorter
-                return Sendable(self._recv(outgoing, flags, user, group, len(data)), data)
-            recv = self._recv(outgoing, flags, user, group, size)
-            stack.pop_all()
-            return Sendable(recv, data, fd, size - len(data))
+        except BaseException:
+            os.close(fd)
+            raise
+        if size > CHUNK:
+            return Sendable(self._recv(outgoing, flags, user, group, size), data, fd, size - len(data))
+        os.close(fd)
+        # Nothing has been announced yet: a file that became shorter is as long as it is now.
+        return Sendable(self._recv(outgoing, flags, user, group, len(data)), data)
 
     def _recv(
         self, outgoing: Outgoing, flags: int, user: bytes | None, group: bytes | None, size: int | None = None
@@ -263,7 +264,7 @@ def read_fully(fd: int, size: int) -> bytes:
     return data
 
 
-def _packed(fd: int, name: bytes) -> int:
+def _packed(fd: int, name: bytes) -> tuple[int, os.stat_result]:
     """The file `fd`, which is closed, as one gzip stream in a temporary file (SUP 5.1). Raises CompressionFailed."""
     try:
         with open(fd, "rb", buffering=0) as plain, tempfile.TemporaryFile(buffering=0) as packed:
@@ -272,6 +273,6 @@ def _packed(fd: int, name: bytes) -> int:
                 packed.write(machine.compress(piece))
             packed.write(machine.flush())
             packed.seek(0)
-            return os.dup(packed.fileno())
+            return os.dup(packed.fileno()), os.fstat(packed.fileno())
     except OSError as error:
         raise CompressionFailed(f"We died trying to gzip {os.fsdecode(name)}") from error

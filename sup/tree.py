@@ -60,6 +60,7 @@ class Tree:
         """Where it is, links resolved; opened as such, so that it stays true whatever is moved meanwhile."""
         self.roots = (self.top, *(os.path.realpath(root) for root in roots))
         self._parts: list[bytes] = []
+        self._latest = b""
         self._fds = [_open_directory(self.top)]
 
     def close(self) -> None:
@@ -81,6 +82,8 @@ class Tree:
 
         It is the tree's, valid until the next call.
         """
+        if name == self._latest:
+            return self._fds[-1]
         parts = [] if name == TOP else name.split(b"/")
         if len(parts) > MAX_DEPTH:
             raise OSError(errno.ENAMETOOLONG, f"more than {MAX_DEPTH} directories deep", os.fsdecode(name))
@@ -89,6 +92,7 @@ class Tree:
             if old != new:
                 break
             kept += 1
+        self._latest = b""
         while len(self._parts) > kept:
             self._parts.pop()
             os.close(self._fds.pop())
@@ -101,6 +105,7 @@ class Tree:
                 fd = self._open_followed(b"/".join([*self._parts, part]), _PASS)
             self._fds.append(fd)
             self._parts.append(part)
+        self._latest = name
         return self._fds[-1]
 
     def open_directory(self, name: bytes) -> int:
@@ -143,10 +148,11 @@ class Tree:
         above, _, base = name.rpartition(b"/")
         return os.readlink(base, dir_fd=self.directory(above or TOP))
 
-    def open(self, name: bytes) -> int:
-        """A descriptor to read the regular file that `name` is or leads to; the caller's to close.
+    def open(self, name: bytes) -> tuple[int, os.stat_result]:
+        """A descriptor to read the regular file that `name` is or leads to, and its status.
 
-        Raises OSError, also for anything but a regular file (a fifo is not waited for).
+        The descriptor is the caller's to close. Raises OSError, also for anything but a regular file (a fifo
+        is not waited for).
         """
         above, _, base = name.rpartition(b"/")
         directory = self.directory(above or TOP)
@@ -156,14 +162,16 @@ class Tree:
             if error.errno not in _A_LINK:
                 raise
             fd = self._open_followed(name, _FILE)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "not a regular file", os.fsdecode(name))
-        return fd
+        return fd, found
 
     def read(self, name: bytes, limit: int) -> bytes:
         """The contents of the small file `name`. Raises OSError, also for one of more than `limit` bytes."""
-        with open(self.open(name), "rb") as file:
+        fd, _ = self.open(name)
+        with open(fd, "rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise OSError(errno.EFBIG, f"longer than {limit} bytes", os.fsdecode(name))
