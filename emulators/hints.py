@@ -83,11 +83,15 @@ def hints(lab: Lab) -> list[Hint]:
 def _netinfo(lab: Lab) -> list[Hint]:
     portmapper, network = lab.reached("portmapper"), lab.reached("domain network")
     where = f"{portmapper}/network"
-    niutil, nidump = own_program("niutil"), own_program("nidump")
+    niutil, nidump, nifind = own_program("niutil"), own_program("nidump"), own_program("nifind")
     return [
         Hint(f"{niutil} -list -t {where} /users", "by tag: asks the portmapper, the binder, then the domain"),
         Hint(f"{niutil} -read {network} /users/ann", "straight to the domain's port"),
         Hint(f"{nidump} passwd -t {where}", "the users as a passwd file"),
+        Hint(
+            f"GHOSTPORTS_PORTMAP={portmapper} {nifind} -v /users/ann",
+            "climbs from domain local to its parent",
+        ),
         Hint(
             f"{niutil} -createprop -t {where} /users/ann office 42",
             "writes, as the account that runs the lab",

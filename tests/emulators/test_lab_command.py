@@ -54,15 +54,17 @@ def test_the_table_says_what_runs_where(lab: RunningLab) -> None:
 
 
 def test_our_netinfo_commands_work_as_typed(lab: RunningLab) -> None:
+    programs = ("niutil", "nidump", "nifind")
     commands = {
-        says: command
-        for says, command in lab.commands().items()
-        if "niutil" in command or "nidump" in command
+        says: command for says, command in lab.commands().items() if any(name in command for name in programs)
     }
-    assert len(commands) >= 4
+    assert len(commands) >= 5
     for command in commands.values():
         ran = typed(command)
         assert ran.returncode == 0, (command, ran.stderr)
+    found = typed(next(command for command in commands.values() if "nifind" in command)).stdout
+    assert "not found in /srv" in found
+    assert "found in /, id = 7" in found
     listed = typed(next(command for command in commands.values() if "-list" in command)).stdout
     assert {"root", "ann", "ben"} <= set(listed.split())
     read = typed(next(command for command in commands.values() if "-read" in command)).stdout
