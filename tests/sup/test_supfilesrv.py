@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from sup.commands.supfilesrv import main, merged
 from sup.config import ServerConfig
 from sup.passwords import verify
-from tests.interop.conftest import StartServer, starting_supfilesrv
+from tests.interop.programs import StartServer, starting_supfilesrv
 from tests.interop.raw_client import RawClient
 from tests.interop.trees import collection, write
 from tests.peers import wait_until
