@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
 
 from netinfo import replication
-from netinfo.access import Access, Passwords
+from netinfo.access import Access, Passwords, loopback_only
+from netinfo.addresses import ANY
 from netinfo.client.network import Network
 from netinfo.client.reactor import ReactorNetwork
 from netinfo.domain import Domain, Surroundings
+from netinfo.index import first
 from netinfo.keeper import StoreKeeper
 from netinfo.parent import ParentFinder
 from netinfo.ports import Ports
@@ -114,11 +118,17 @@ class DomainServer:
 
     async def start(self, ports: Ports | int) -> Address:
         """Listen: on this port, or on the first free one of those for the tag. Raises ListenError."""
-        numbers = [ports] if isinstance(ports, int) else ports.of_domain(self.tag)
+        host = self.settings.listen
+        obeys_root = self.settings.generation.root_settings
+        if obeys_root and host == ANY and loopback_only(self.domain.tree):
+            host = "127.0.0.1"
+        numbers: Iterable[int] = [ports] if isinstance(ports, int) else ports.of_domain(self.tag)
+        if obeys_root and not isinstance(ports, int):
+            numbers = chain(self._ports_of_root(), numbers)
         failure: ListenError | None = None
         for number in numbers:
             try:
-                listening = await self.rpc.listen(self.reactor, self.settings.listen, number)
+                listening = await self.rpc.listen(self.reactor, host, number)
                 break
             except ListenError as error:
                 failure = failure or error
@@ -143,6 +153,12 @@ class DomainServer:
         await self.rpc.stop()
         if self.keeper is not None:
             self.keeper.close()
+
+    def _ports_of_root(self) -> list[int]:
+        """The root's `port`, which Apple's servers obeyed (NETINFO 1.1)."""
+        root = self.domain.tree.get(ROOT)
+        values = first(root.properties, b"port") if root else ()
+        return [int(value) for value in values[:1] if value.isdigit() and 0 < int(value) < 65536]
 
     def _describe(self) -> None:
         """Bring what STATISTICS tells about the server up to date."""

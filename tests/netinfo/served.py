@@ -52,6 +52,7 @@ def reach(made: Host, tag: bytes = b"network") -> str:
 class Served:
     """A host in another process: its portmapper, and the ports of `network` and `local`."""
 
+    pid: int
     portmapper: str
     network: str
     local: str
@@ -70,7 +71,7 @@ def process(state: Path, generation: str = "next") -> Iterator[Served]:
         assert running.stdin is not None
         assert running.stdout is not None
         try:
-            yield Served(**json.loads(running.stdout.readline()))
+            yield Served(running.pid, **json.loads(running.stdout.readline()))
         finally:
             running.stdin.close()
             running.wait(timeout=30)

@@ -15,9 +15,10 @@ from netinfo.client.domain import Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.client.names import Portmapper, parse_server
 from netinfo.client.reactor import ReactorNetwork
-from netinfo.generation import APPLE
+from netinfo.generation import APPLE, NEXT
 from netinfo.host import Host
 from netinfo.ports import ANY
+from netinfo.rawformat import load
 from netinfo.registration import (
     RegistrationError,
     register_domain,
@@ -203,6 +204,20 @@ def test_files_that_are_no_databases_are_no_domains(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     host = Host(reactor, Settings(), ANY, tmp_path)
     assert host.stored() == (b"local", b"network", b"b")
+
+
+@pytest_twisted.ensureDeferred
+async def test_apple_s_servers_obey_their_root() -> None:
+    port = free_port()
+    text = f'{{ "master" = ( "srv/network" ); "port" = ( "{port}" ); "trusted_networks" = ( "127" ); }}'
+    for generation, expected in ((APPLE, port), (NEXT, None)):
+        async with served.host("0.0.0.0", generation=generation, portmapper_port=0) as host:
+            server = await host.start_domain(b"network", load(text.encode()))
+            assert server.address is not None
+            if expected is None:
+                assert (server.address.host, server.address.port != port) == ("0.0.0.0", True)
+            else:
+                assert (server.address.host, server.address.port) == ("127.0.0.1", expected), "desktop mode"
 
 
 # --- registration -----------------------------------------------------------------------------------------
