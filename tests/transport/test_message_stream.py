@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -44,7 +45,7 @@ from wire.transport.errors import (
     TransportError,
     UnexpectedMessage,
 )
-from wire.transport.message_stream import READ_AHEAD
+from wire.transport.message_stream import QUICKACK, READ_AHEAD
 from wire.transport.sup_stream import MessageStream, connect_sup
 from wire.transport.tap import TapEvent
 
@@ -410,6 +411,31 @@ async def test_what_is_said_leaves_also_while_the_session_waits_for_something_el
         server.send(SIGNON)
         waiting = started(client.receive(Signon))
         assert await within(waiting, 5) == SIGNON
+
+
+@pytest.mark.skipif(QUICKACK is None, reason="this system has no TCP_QUICKACK")
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_writes_in_pieces_is_not_kept_waiting_for_acknowledgements() -> None:
+    """A hundred messages, each in two writes with Nagle's algorithm on: four seconds where each waits for 40 ms."""
+    message = built(Send())
+    async with bare() as (client, server):
+        client.transport.setTcpNoDelay(False)
+
+        async def answer() -> None:
+            for _ in range(100):
+                await server.receive(Send)
+                server.send(Send())
+            await server.drain()
+
+        answering = started(answer())
+        began = time.monotonic()
+        for _ in range(100):
+            client.send(message[:4])
+            await sleep(0.001)
+            client.send(message[4:])
+            assert await client.take(len(message)) == message
+        assert time.monotonic() - began < 2
+        await answering
 
 
 @pytest_twisted.ensureDeferred
