@@ -57,34 +57,41 @@ class Line:
 
 
 class History:
-    """Listens to a `Watcher`. `listeners` hear of each new line."""
+    """Listens to a `Watcher`. `listeners` hear of each new line; while nobody listens, no line is made."""
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[Line], None]] = []
-        self._kept: deque[tuple[Line, Message | None]] = deque()
+        self._kept: deque[Message | Line] = deque()  # of a message too long to keep, its line
         self._size = 0
 
     def __call__(self, message: Message) -> None:
-        line = Line.of(message)
-        kept = message if len(message.raw) <= EXPLAINED else None
-        self._kept.append((line, kept))
-        self._size += len(message.raw) if kept is not None else 0
+        if len(message.raw) <= EXPLAINED:
+            self._kept.append(message)
+            self._size += len(message.raw)
+        else:
+            self._kept.append(Line.of(message))
         while len(self._kept) > MESSAGES or self._size > MEMORY:
-            _, gone = self._kept.popleft()
-            self._size -= len(gone.raw) if gone is not None else 0
-        for listener in tuple(self.listeners):
-            listener(line)
+            gone = self._kept.popleft()
+            self._size -= len(gone.raw) if isinstance(gone, Message) else 0
+        if self.listeners:
+            line = Line.of(message)
+            for listener in tuple(self.listeners):
+                listener(line)
 
     def after(self, number: int) -> Iterator[Line]:
         """The lines remembered whose number is higher, oldest first."""
-        return (line for line, _ in self._kept if line.number > number)
+        return (_line(kept) for kept in self._kept if kept.number > number)
 
     def find(self, number: int) -> tuple[Line, dict[str, Any] | None] | None:
-        """A message's line and, unless it was too long, everything `as_dict` tells of it; None if it is forgotten."""
+        """A message's line and, unless it was too long, all that `as_dict` tells of it; None if it is forgotten."""
         if not self._kept:
             return None
-        place = number - self._kept[0][0].number  # numbers follow each other
+        place = number - self._kept[0].number  # numbers follow each other
         if not 0 <= place < len(self._kept):
             return None
-        line, message = self._kept[place]
-        return line, None if message is None else as_dict(message, explain=True)
+        kept = self._kept[place]
+        return _line(kept), as_dict(kept, explain=True) if isinstance(kept, Message) else None
+
+
+def _line(kept: Message | Line) -> Line:
+    return kept if isinstance(kept, Line) else Line.of(kept)
