@@ -94,9 +94,19 @@ class Statistics:
         self.conversations = 0
         self._talks: OrderedDict[int, _Talk] = OrderedDict()
 
+    @property
+    def seconds(self) -> float:
+        """From the first message to the last."""
+        return 0.0 if self.first is None else self.last - self.first
+
+    def begin(self) -> None:
+        """Another file begins, whose conversations are numbered anew."""
+        self._last_conversation = 0
+        self._talks.clear()
+
     def add(self, message: Message) -> None:
         """Takes the next message."""
-        self.first = message.time if self.first is None else self.first
+        self.first = message.time if self.first is None else min(self.first, message.time)
         self.last = max(self.last, message.time)
         if message.conversation.number > self._last_conversation:
             self._last_conversation = message.conversation.number
@@ -131,7 +141,7 @@ class Statistics:
             "notices": self.notices,
             "damaged": self.damaged,
             "bytes": self.bytes,
-            "seconds": round(self.last - (self.first or 0.0), 6) if self.first is not None else 0.0,
+            "seconds": round(self.seconds, 6),
             "rows": [row.as_dict() for row in self.sorted_rows()],
             "statuses": [
                 {"protocol": protocol, "status": status, "count": count}

@@ -29,6 +29,8 @@ TEXT = 60
 """Characters of a string that a line shows."""
 VALUE = 100
 """Characters of a value that an explanation shows."""
+SHORT = 16
+"""Bytes of plain data that an explanation repeats as a field's meaning."""
 HEX = 8
 """Bytes on a line of the explanation."""
 
@@ -317,8 +319,11 @@ def says_of(node: Node) -> str:
     if node.damage is None:
         if isinstance(node.kind, record.Record) or (node.children and isinstance(node.kind, record.Union)):
             return ""
-        if node.name == "bytes" and isinstance(node.value, bytes):
-            return text(node.value)
+        if isinstance(node.value, bytes) and isinstance(node.kind, xdr.FixedOpaque):
+            if node.name == "bytes":
+                return text(node.value)
+            if len(node.value) > SHORT:
+                return f"{node.value[:SHORT].hex(' ')} … ({len(node.value):,} bytes)"
     return plain(node.meaning)
 
 

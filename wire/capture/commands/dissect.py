@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,9 +17,9 @@ from wire.capture.extraction import Extraction
 from wire.capture.messages import Message
 from wire.capture.packets import CaptureError
 from wire.capture.redact import redacted
-from wire.capture.statistics import Statistics
-from wire.capture.text import duration, explained, moment, plain, summary
-from wire.capture.values import NAMES, as_dict
+from wire.capture.text import plain
+from wire.capture.values import NAMES
+from wire.capture.views import Figures, Json, Lines, Page, View
 
 LARGE = 8 << 20
 """Bytes of a file from which on a progress bar is worth its place."""
@@ -56,6 +55,8 @@ def _names(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None
 @click.command(short_help="Tell what a packet capture says.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a message.")
+@click.option("--html", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write one page that explains every message, for any browser, without a network.")  # fmt: skip
 @click.option("--follow", metavar="N", type=click.IntRange(1), help="Only conversation N.")
 @click.option("--where", metavar="EXPR", help="""Only messages for which EXPR holds, such as
               'procedure == "LOOKUP" and status != "NI_OK"'.""")  # fmt: skip
@@ -74,6 +75,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None
 def dissect(
     files: tuple[str, ...],
     as_json: bool,
+    html: Path | None,
     follow: int | None,
     where: str | None,
     explain: bool,
@@ -84,45 +86,45 @@ def dissect(
 ) -> None:
     """Tell what packet captures say: NetInfo, nibind, portmapper and SUP, on any port.
 
-    FILE is a pcap or pcapng file, or - for standard input. Prints one line a message: number, seconds since
-    the first one, conversation, who, what, result, latency.
+    FILE is a pcap or pcapng file, or - for standard input. Prints one line a message: number, seconds since the
+    first one, conversation, who, what, result, latency.
     """
-    extraction = _extraction(extract)
+    view = _view(files, as_json, html, explain, stats)
     choose = _chosen(follow, where)
-    opener = extraction.opened if extraction is not None else None
-    figures = Statistics()
+    extraction = _extraction(extract)
 
     def messages(file: BinaryIO) -> Iterator[Message]:
-        for message in dissected(file, dict(decode_as), opener):
+        for message in dissected(
+            file, dict(decode_as), extraction.opened if extraction is not None else None
+        ):
             shown = redacted(message) if redact else message
             if choose(shown):
                 yield shown
 
-    seen = 0
     for name in files:
-        with reading(name, quiet=not (stats or not sys.stdout.isatty())) as file:
+        with reading(name, quiet=view.streams and sys.stdout.isatty()) as file:
             try:
-                if stats:
-                    for message in messages(file):
-                        figures.add(message)
-                elif as_json:
-                    seen += _print_json(messages(file), name if len(files) > 1 else None, explain)
-                else:
-                    if len(files) > 1:
-                        click.echo(f"== {name}")
-                    seen += _print_lines(messages(file), explain)
+                view.take(name, messages(file))
             except CaptureError as error:
                 raise click.ClickException(f"{name}: {error}") from error
-    if stats:
-        seen = figures.messages + figures.notices
-        if as_json:
-            click.echo(json.dumps(figures.as_dict(), indent=2))
-        else:
-            _print_figures(figures)
+    seen = view.end()
     if extraction is not None:
         _report(extraction, extract)
     if not seen and not stats:
         click.echo("Nothing of NetInfo, nibind, the portmapper or SUP was found.", err=True)
+
+
+def _view(files: tuple[str, ...], as_json: bool, html: Path | None, explain: bool, stats: bool) -> View:
+    """The view that the options ask for."""
+    if html is not None:
+        if stats or as_json or explain:
+            raise click.UsageError("--html is a view of its own: leave --json, --stats and --explain out.")
+        if len(files) > 1:
+            raise click.UsageError("--html makes a page about one FILE.")
+        return Page(html)
+    if stats:
+        return Figures(as_json)
+    return Json(explain, len(files) > 1) if as_json else Lines(explain, len(files) > 1)
 
 
 def _chosen(follow: int | None, where: str | None) -> Callable[[Message], bool]:
@@ -164,84 +166,6 @@ def reading(name: str, quiet: bool = False) -> Iterator[BinaryIO]:
 
         with wrap_file(file, size, description=name, console=Console(stderr=True), transient=True) as watched:
             yield watched
-
-
-def _print_json(messages: Iterable[Message], file: str | None, explain: bool) -> int:
-    count = 0
-    for message in messages:
-        made = as_dict(message, explain)
-        if file is not None:
-            made = {"file": file} | made
-        sys.stdout.write(json.dumps(made, ensure_ascii=False) + "\n")
-        count += 1
-    return count
-
-
-def _print_lines(messages: Iterable[Message], explain: bool) -> int:
-    count = 0
-    colour = sys.stdout.isatty()
-    write = sys.stdout.write
-    start = 0.0
-    for message in messages:
-        if not count:
-            start = message.time
-            write(f"  nr.    seconds conv. {'from → to':41} message, from {moment(start)} on\n")
-        line = summary(message, start)
-        if colour:
-            line = click.style(line, **_style(message, explain))
-        write(line + "\n")
-        if explain:
-            write("".join(f"{part}\n" for part in explained(message)) + "\n")
-        count += 1
-    return count
-
-
-def _style(message: Message, explain: bool) -> dict[str, Any]:
-    style: dict[str, Any] = {"bold": explain}
-    if message.damage is not None or message.kind == "notice":
-        style["fg"] = "yellow"
-    elif message.failed:
-        style["fg"] = "red"
-    return style
-
-
-def _print_figures(figures: Statistics) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    table.add_column("protocol")
-    table.add_column("message")
-    for title in ("calls", "replies", "failed", "bytes", "p50", "p99", "wasted"):
-        table.add_column(title, justify="right")
-    for row in figures.sorted_rows():
-        p50, p99 = row.latencies.percentile(0.5), row.latencies.percentile(0.99)
-        table.add_row(
-            row.protocol,
-            plain(row.name),
-            f"{row.calls:,}",
-            f"{row.replies:,}",
-            f"{row.failed:,}" if row.failed else "",
-            f"{row.bytes:,}",
-            "" if p50 is None else duration(p50),
-            "" if p99 is None else duration(p99),
-            f"{row.wasted:,}" if row.wasted else "",
-        )
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    if figures.rows:
-        console.print(table)
-        bad = [(key, count) for key, count in figures.statuses.most_common() if key[1] not in _GOOD]
-        if bad:
-            console.print("\nfailures: " + ", ".join(f"{status} {count:,}" for (_, status), count in bad))
-    made = figures.as_dict()
-    console.print(
-        f"\n{figures.messages:,} messages in {figures.conversations:,} conversations, {figures.bytes:,} bytes, "
-        f"{made['seconds']:,.3f} s; {figures.notices:,} gaps or notices, {figures.damaged:,} damaged, "
-        f"{sum(row.wasted for row in figures.rows.values()):,} round trips wasted"
-    )
-
-
-_GOOD = frozenset({"SUCCESS", "NI_OK", "OK", "DONTLOG"})
 
 
 def _report(extraction: Extraction, directory: Path | None) -> None:
