@@ -41,7 +41,9 @@ COMMANDS: dict[str, Entry] = {
         "wire.capture.commands.capture:capture", "Record what passes between two programs, without root."
     ),
     "dissect": Entry("wire.capture.commands.dissect:dissect", "Tell what a packet capture says."),
-    "wireshark": Entry("wire.capture.commands.wireshark:wireshark", "Teach Wireshark to read NetInfo and SUP."),
+    "wireshark": Entry(
+        "wire.capture.commands.wireshark:wireshark", "Teach Wireshark to read NetInfo and SUP."
+    ),
     "lesson": Entry(
         "emulators.commands.lesson:lesson", "Learn the protocols from exchanges played on this machine."
     ),
