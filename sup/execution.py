@@ -31,6 +31,7 @@ class Commands:
         self._offload = offload
         self._allowed = allowed
         self._output = output
+        self._running: subprocess.Popen[bytes] | None = None
 
     async def run(self, commands: tuple[bytes, ...]) -> None:
         """Runs `commands`, sorted as in the original; failures are reported as problems."""
@@ -44,17 +45,21 @@ class Commands:
             except OSError as error:
                 self._report.problem(f"Execute command could not be started ({error.strerror})")
                 continue
+            except BaseException:  # the user has had enough of it
+                if self._running is not None:
+                    self._running.terminate()
+                raise
             if status < 0:
                 self._report.problem(f"Execute command killed by signal {-status}")
             elif status > 0:
                 self._report.problem(f"Execute command returned failure status {status}")
 
     def _call(self, command: bytes) -> int:
-        return subprocess.run(
+        self._running = subprocess.Popen(
             [b"/bin/sh", b"-c", command],
             cwd=self._directory,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            check=False,
-        ).returncode
+        )
+        return self._running.wait()

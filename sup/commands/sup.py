@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ class NoCollections(Exception):
     """What to upgrade cannot be learned; the text says why."""
 
 
+class NoRecording(Exception):
+    """The file of `--pcap` cannot be written; the text says why."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sup`; the exit status."""
     try:
@@ -52,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     if invocation.tell_times:
         return tell_times(collections)
-    return run(invocation, collections)
+    try:
+        return run(invocation, collections)
+    except NoRecording as error:
+        sys.stderr.write(f"sup: {error}\n")
+        return FAILED
 
 
 def _show(what: str) -> None:
@@ -208,19 +217,28 @@ def run(invocation: Invocation, collections: Sequence[Collection]) -> int:
 
 
 def _stop(reactor: Any) -> None:
-    if reactor.running:
+    from twisted.internet.error import ReactorNotRunning
+
+    with suppress(ReactorNotRunning):  # nothing had to be waited for, or it is stopping already
         reactor.stop()
 
 
-def _recording(invocation: Invocation) -> Any:
-    """A context manager that gives the taps of `--pcap`."""
-    from contextlib import nullcontext
-
+@contextmanager
+def _recording(invocation: Invocation) -> Iterator[Sequence[Tap]]:
+    """The taps of `--pcap`. Raises NoRecording."""
     if invocation.pcap is None:
-        return nullcontext(())
+        yield ()
+        return
+    from click import ClickException
+
     from wire.capture.recording import Recording
 
-    return Recording(Path(invocation.pcap)).taps()
+    with ExitStack() as stack:
+        try:
+            taps = stack.enter_context(Recording(Path(invocation.pcap)).taps())
+        except ClickException as error:
+            raise NoRecording(error.format_message()) from error
+        yield taps
 
 
 async def upgrade_all(
