@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from netinfo.addresses import is_loopback
 from netinfo.generation import Generation
+from netinfo.seldom import Seldom
 from wire.formats.netinfo import NiStatus, Result
 from wire.formats.nibind import NIBIND, REGISTRATION_LIMIT, AddrInfo, BindArgs, CloneArgs, Registration
 from wire.formats.rpc import AcceptStatus, AuthStatus
@@ -117,6 +118,7 @@ class BinderService:
     generation: Generation
     program = NIBIND
     _asking: int = attrs.field(default=0, init=False)
+    _telling: Seldom = attrs.field(factory=Seldom, init=False)
 
     def admit(self, procedure: int, transport: Transport, peer: Address) -> None:
         """Over UDP only what is harmless; a NeXT's own domain servers register there, too (NETINFO 1.1)."""
@@ -130,7 +132,10 @@ class BinderService:
     def serve(self, call: IncomingCall) -> Any:
         name, argument = call.procedure.name, call.argument
         if call.procedure.mutates and not self.is_privileged(call.peer, call.local, call.transport):
-            log.warn("{name} from {peer} refused: it is not this host's superuser", name=name, peer=call.peer)
+            if self._telling():
+                log.warn(
+                    "{name} from {peer} refused: it is not this host's superuser", name=name, peer=call.peer
+                )
             return NiStatus.NI_PERM
         match name:
             case "PING":

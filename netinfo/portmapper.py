@@ -14,6 +14,7 @@ import attrs
 from twisted.logger import Logger
 
 from netinfo.addresses import is_loopback
+from netinfo.seldom import Seldom
 from wire.codec import codec
 from wire.formats.errors import FormatError
 from wire.formats.nibind import NIBIND
@@ -82,6 +83,7 @@ class PortmapperService:
     forward: Forward
     program = PORTMAP
     _forwarding: int = attrs.field(default=0, init=False)
+    _telling: Seldom = attrs.field(factory=Seldom, init=False)
 
     def serve(self, call: IncomingCall) -> Any:
         name, argument = call.procedure.name, call.argument
@@ -94,9 +96,12 @@ class PortmapperService:
         if name == "NULL":
             return None
         if not is_loopback(call.peer.host):
-            log.warn(
-                "{name} from {peer} refused: only this host may change the table", name=name, peer=call.peer
-            )
+            if self._telling():
+                log.warn(
+                    "{name} from {peer} refused: only this host may change the table",
+                    name=name,
+                    peer=call.peer,
+                )
             return False
         if name == "SET":
             return self.table.set(argument)

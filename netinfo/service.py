@@ -21,6 +21,7 @@ from netinfo.domain import Domain
 from netinfo.events import Changed, CheckMaster, Event, Replaced, ResyncClones
 from netinfo.limits import ReplySizeError
 from netinfo.procedures import NotServedError, transfer_view
+from netinfo.seldom import Seldom
 from netinfo.store import StoreError
 from netinfo.superuser import OwnAddresses, SuperuserRule
 from wire.formats.netinfo import NETINFO, NiStatus, ReadallBody, Result
@@ -75,6 +76,7 @@ class DomainService:
     _verifications: DeferredSemaphore = attrs.field(
         factory=lambda: DeferredSemaphore(VERIFICATIONS), init=False
     )
+    _telling: Seldom = attrs.field(factory=Seldom, init=False)
     _last: tuple[Address, Auth, Caller] | None = attrs.field(default=None, init=False)
 
     def admit(self, procedure: int, transport: Transport, peer: Address) -> None:
@@ -100,7 +102,8 @@ class DomainService:
                 return NO_REPLY
             raise AcceptError(AcceptStatus.SYSTEM_ERR) from None
         except ReplySizeError as error:
-            log.warn("{name} for {peer}: {error}", name=procedure.name, peer=call.peer, error=error)
+            if self._telling():
+                log.warn("{name} for {peer}: {error}", name=procedure.name, peer=call.peer, error=error)
             raise AcceptError(AcceptStatus.SYSTEM_ERR) from None
         if self.domain.outbox:
             return self._settle(Encoded(reply), self.domain.take())
@@ -148,7 +151,8 @@ class DomainService:
         objects = replication.snapshot(domain.tree, transfer_view(domain, caller))
         chunks = replication.transfer(domain.tree, objects)
         head = next(chunks)  # with the checksum of now
-        log.info("{tag}: sent to {peer} as a whole", tag=domain.tag.decode(), peer=call.peer)
+        if self._telling():
+            log.info("{tag}: sent to {peer} as a whole", tag=domain.tag.decode(), peer=call.peer)
         return Streamed(self._sending(chain([head], chunks)))
 
     def _sending(self, chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -4,7 +4,6 @@ prompt."""
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import socket
 import time
@@ -131,7 +130,7 @@ class TcpLink:
         self._tell = tell
         tell("open", True, b"")
         self._records = RecordReader(REPLY_LIMIT)
-        self._xid = secrets.randbits(32)
+        self._xid = int.from_bytes(os.urandom(4), "big")
 
     async def call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
         self._xid = (self._xid + 1) & 0xFFFFFFFF
@@ -176,7 +175,9 @@ class UdpLink:
         self._tell = tell
 
     async def call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
-        data = build_call(secrets.randbits(32), self._program, procedure, argument, credential)
+        data = build_call(
+            int.from_bytes(os.urandom(4), "big"), self._program, procedure, argument, credential
+        )
         end = time.monotonic() + patience
         host, port = self._socket.getpeername()
         try:

@@ -7,7 +7,7 @@ transaction number, so that an answer to a broadcast still tells which question 
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterator
 
 import attrs
@@ -22,7 +22,7 @@ class Multicall:
     """The calls, and the number of the first; the others follow it, as the original's did."""
 
     targets: tuple[Target, ...]
-    first_xid: int = attrs.Factory(lambda: secrets.randbits(31))
+    first_xid: int = attrs.Factory(lambda: int.from_bytes(os.urandom(4), "big") >> 1)
 
     def datagrams(self) -> Iterator[tuple[str, int, bytes]]:
         """Host, port and bytes of each call; the same every time, so that repeating them is harmless."""

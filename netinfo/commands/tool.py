@@ -6,8 +6,6 @@ operands, which no ordinary parser reads; so it is read here, in a page.
 
 from __future__ import annotations
 
-import getpass
-import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -208,6 +206,8 @@ async def authenticate(domain: Domain, arguments: Arguments) -> None:
     user = arguments.get(USER, ROOT_USER)
     password = arguments.get(PASSWORD) if arguments.has(PASSWORD) else os.environ.get(PASSWORD_VARIABLE)
     if password is None:
+        import getpass
+
         try:
             password = getpass.getpass(f"Password for {user}: ")
         except (OSError, EOFError):
@@ -235,6 +235,8 @@ def out(line: bytes) -> None:
 
 def out_json(value: Any) -> None:
     """Print a value as JSON; bytes that are no UTF-8 are escaped as surrogates."""
+    import json  # here, as other imports in this module: a tool that does not need it starts faster
+
     out(json.dumps(value, indent=2).encode())
 
 
