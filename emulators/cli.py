@@ -42,7 +42,8 @@ COMMANDS: dict[str, Entry] = {
     ),
     "dissect": Entry("wire.capture.commands.dissect:dissect", "Tell what a packet capture says."),
     "replay": Entry(
-        "wire.capture.commands.replay:replay_command", "Have a recorded conversation again with a live server."
+        "wire.capture.commands.replay:replay_command",
+        "Have a recorded conversation again with a live server.",
     ),
     "wireshark": Entry(
         "wire.capture.commands.wireshark:wireshark", "Teach Wireshark to read NetInfo and SUP."

@@ -7,6 +7,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,9 @@ class _Walk:
         def finished(failure: Any) -> None:
             if failure is not None:
                 self._code = 1
-                click.echo(
-                    "Ended early." if failure.check(CancelledError) else failure.getErrorMessage(), err=True
-                )
+                with suppress(OSError):  # whoever read the tour may have gone, which is what ended it
+                    said = "Ended early." if failure.check(CancelledError) else failure.getErrorMessage()
+                    click.echo(said, err=True)
             ended.callback(None)
             if not ending:
                 self._reactor.stop()

@@ -85,3 +85,15 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, later: float) -> None:
     assert tour.returncode != 0
     assert os.listdir(tmp_path) == []
     assert b"Traceback" not in output, output.decode()
+
+
+def test_a_reader_that_goes_away_ends_the_tour(tmp_path: Path) -> None:
+    """As with `ghostports tour 2>&1 | head`: neither stream can be written to any more."""
+    tour = subprocess.Popen(
+        TOUR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert tour.stdout is not None
+    assert tour.stdout.readline()
+    tour.stdout.close()
+    assert tour.wait(timeout=60) != 0
+    assert not list(tmp_path.iterdir())

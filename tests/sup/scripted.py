@@ -1,7 +1,7 @@
 """A channel that plays one side of a conversation from a script, and records what the other side says."""
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sup.channel import ConnectionClosed, PeerGoaway, UnexpectedMessage
 from wire.formats.sup import Goaway, Recv, SupParams
@@ -43,7 +43,7 @@ class ScriptedChannel:
             raise PeerGoaway(item.reason)
         if not isinstance(item, types):
             raise UnexpectedMessage(f"{item} came where {types} was expected")
-        return cast(T, item)
+        return item
 
     def send(self, *messages: Any) -> None:
         self.sent.extend(messages)
