@@ -164,7 +164,7 @@ def test_a_thousand_connections(tmp_path: Path, rounds: Callable[[int, int], int
             for caller in callers:
                 caller.sock.close()
         assert all(caller.answered == caller.calls for caller in callers)
-        assert shared.changed > CONNECTIONS / 100
+        assert shared.changed, "some writers were the first"
         # Each create that succeeded moved the root's instance by one, and nothing else did.
         assert root_instance(name, int(port)) == begun + shared.changed
         assert grown < 16 * 1024, f"{grown} KiB more"

@@ -141,7 +141,7 @@ def test_a_caller_waits_four_seconds_and_the_search_goes_on() -> None:
         return await answering
 
     child.network.multicall = multicall  # type: ignore[method-assign]
-    callers = [ensureDeferred(child.finder.find()) for _ in range(2)]
+    first, second = ensureDeferred(child.finder.find()), ensureDeferred(child.finder.find())
     child.clock.advance(3.9)
     assert not any(search.called for search in (first, second))
     child.clock.advance(0.2)
