@@ -203,11 +203,14 @@ def detail(message: Message) -> str:
     """Arguments, results or fields of a message, as far as a line shows them."""
     if isinstance(message, Notice):
         return plain(message.text)
-    fmt, value = message.format, message.value
-    if fmt is None or value is None:
+    value = message.value
+    if value is None:
+        return ""
+    fmt = message.format
+    if fmt is None:
         return ""
     said = _brief(fmt)(value)
-    if isinstance(value, CallitArgs):
+    if value.__class__ is CallitArgs:
         inner = inner_procedure(value)
         if inner is not None:
             said += f" = {inner.name} {_carried(inner.argument, value.arguments)}"
@@ -244,18 +247,18 @@ def summary(message: Message, start: float) -> str:
     """One line for one message; *start* is the capture's first moment."""
     conversation = message.conversation
     way = conversation.ways[message.from_client]
-    line = f"{message.number:5} {message.time - start:10.6f} {conversation.number:4} {way:41} "
+    line = "%5d %10.6f %4d %-41s " % (message.number, message.time - start, conversation.number, way)  # noqa: UP031
     kind = message.kind
     if kind == "notice":
         return f"{line}{'*':8}{detail(message)}" if conversation.number else f"{line[:22]}* {detail(message)}"
     line += _what(message.protocol, message.name, kind)
-    status, said = message.status, detail(message)
+    status, said, latency = message.status, detail(message), message.latency
     if status:
-        line += " " + status
-    if said:
-        line += " " + said
-    if message.latency is not None:
-        line += f" ({duration(message.latency)})"
+        line = f"{line} {status} {said}" if said else f"{line} {status}"
+    elif said:
+        line = f"{line} {said}"
+    if latency is not None:
+        line = f"{line} ({duration(latency)})"
     noted = remarks(message) if message.notes or message.damage is not None or kind == "message" else ""
     return f"{line} [{noted}]" if noted else line
 

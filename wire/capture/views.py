@@ -54,7 +54,9 @@ class Lines:
                 start = message.time
                 write(f"  nr.    seconds conv. {'from → to':41} message, from {moment(start)} on\n")
             line = summary(message, start)
-            write((click.style(line, **_style(message, self._explain)) if colour else line) + "\n")
+            if colour:
+                line = click.style(line, **_style(message, self._explain))
+            write(line + "\n")
             if self._explain:
                 write("".join(f"{part}\n" for part in explained(message)) + "\n")
             self._count += 1
