@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from wire.formats.rpc import AcceptStatus, AuthStatus, Mismatch
+if TYPE_CHECKING:  # SUP's programs do without the formats of RPC, and start sooner
+    from wire.formats.rpc import AuthStatus, Mismatch
 
 
 class TransportError(Exception):
@@ -93,19 +94,19 @@ class RpcDenied(RpcError):
     def __init__(self, status: int, reason: AuthStatus | Mismatch) -> None:
         self.status = status
         self.reason = reason
-        if isinstance(reason, Mismatch):
-            text = f"The server speaks versions {reason.low} to {reason.high} of ONC RPC only."
+        if isinstance(reason, int):
+            text = f"The server denied the call: {_name(reason)}."
         else:
-            text = f"The server denied the call: {_name(AuthStatus, reason)}."
+            text = f"The server speaks versions {reason.low} to {reason.high} of ONC RPC only."
         super().__init__(text)
 
 
 _REFUSED = {
-    AcceptStatus.PROG_UNAVAIL: "does not serve this program",
-    AcceptStatus.PROG_MISMATCH: "serves another version of this program",
-    AcceptStatus.PROC_UNAVAIL: "does not know the procedure {}",
-    AcceptStatus.GARBAGE_ARGS: "could not read the arguments of {}",
-    AcceptStatus.SYSTEM_ERR: "could not execute {}",
+    "PROG_UNAVAIL": "does not serve this program",
+    "PROG_MISMATCH": "serves another version of this program",
+    "PROC_UNAVAIL": "does not know the procedure {}",
+    "GARBAGE_ARGS": "could not read the arguments of {}",
+    "SYSTEM_ERR": "could not execute {}",
 }
 
 
@@ -116,12 +117,11 @@ class RpcAcceptError(RpcError):
     def __init__(self, status: int, procedure: str, versions: Mismatch | None = None) -> None:
         self.status = status
         self.versions = versions
-        said = (
-            _REFUSED.get(AcceptStatus(status), "") if status in list(AcceptStatus) else "did not execute {}"
-        )
+        said = _REFUSED.get(_name(status), "did not execute {}").format(procedure)
         served = f", {versions.low} to {versions.high}" if versions else ""
-        super().__init__(f"The server {said.format(procedure)}{served} ({_name(AcceptStatus, status)}).")
+        super().__init__(f"The server {said}{served} ({_name(status)}).")
 
 
-def _name(enum: type[IntEnum], number: int) -> str:
-    return enum(number).name if number in list(enum) else f"status {number}"
+def _name(status: int) -> str:
+    """A status by its name, where it has one."""
+    return getattr(status, "name", f"status {status}")

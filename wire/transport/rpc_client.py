@@ -36,7 +36,7 @@ log = Logger()
 
 SourcePort = Literal["reserved"] | None
 """None: any free port. "reserved": one of `RESERVED`, which servers take for a privileged program's (NETINFO 3.2), or
-any other where this program may not have one."""
+any other where this program may not have one, or none is free."""
 RESERVED = range(600, 1024)
 """Where NetInfo's programs took their reserved ports from (NETINFO 1.1)."""
 RETRY, LONGEST_RETRY = 1.0, 8.0
