@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
@@ -38,7 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Install uvloop below Twisted for `--reactor=asyncio`, before pytest-twisted installs plain asyncio."""
+    """Install uvloop below Twisted for `--reactor=asyncio`, before pytest-twisted installs plain asyncio.
+
+    And listen to Ctrl-C: a shell's background job is started deaf to it, and so would be the programs it tests.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("reactor") == "asyncio":
         from wire.transport.endpoint import install_reactor
 
