@@ -179,6 +179,17 @@ def test_too_much_waits() -> None:
     assert len(one.gaps) == 1
 
 
+def test_too_much_waits_in_all_connections_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reassembly, "MAX_WAITING_TOTAL", 1000)
+    first = [segment(bytes(10), 50, port=port) for port in (1, 2, 3)]
+    heard = follow(*first, *(segment(bytes(400), 500, port=port) for port in (1, 2, 3)))
+    assert [one.gaps[0][2] for one in heard] == [
+        "not in the capture",
+        "not in the capture",
+        "not in the capture, although much that came later is",
+    ]
+
+
 def test_snapped_segments() -> None:
     (one,) = follow(*HANDSHAKE, segment(b"ab", 101, missing=3), segment(b"fg", 106), segment(b"bcdef", 102))
     assert one.streams[0] == b"ab???fg"

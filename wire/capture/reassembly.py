@@ -20,6 +20,8 @@ MAX_WAITING = 4 << 20
 """Bytes that came too early and wait, per direction of a connection; past it, what is missing is given up."""
 MAX_WAITING_SEGMENTS = 2048
 """The same, in segments."""
+MAX_WAITING_TOTAL = 16 << 20
+"""Bytes that wait in all connections together; past it, nothing more is waited for."""
 MAX_CONNECTIONS = 16_384
 """Connections remembered at once; past it, the one that began first is forgotten."""
 PATIENCE, GRACE = 8, 0.01
@@ -112,6 +114,7 @@ class Reassembler:
     def __init__(self, opened: Callable[[Opening], Sink]) -> None:
         self._opened = opened
         self._flows: dict[_Key, tuple[_Connection, int]] = {}
+        self._held = 0  # bytes that wait, in all connections
 
     def segment(self, segment: Segment) -> None:
         """Takes the next segment of the capture."""
@@ -216,11 +219,17 @@ class Reassembler:
             payload = payload[late:]
         known = side.waiting.get(sequence)
         if known is None or len(known[0]) < len(payload):
-            side.held += len(payload) - (len(known[0]) if known else 0)
+            more = len(payload) - (len(known[0]) if known else 0)
+            side.held += more
+            self._held += more
             side.waiting[sequence] = (payload, missing, fin, segment.time, segment.frame)
         if sequence == side.next:
             self._release(connection, direction, segment)
-        while side.held > MAX_WAITING or len(side.waiting) > MAX_WAITING_SEGMENTS:
+        while side.waiting and (
+            side.held > MAX_WAITING
+            or len(side.waiting) > MAX_WAITING_SEGMENTS
+            or self._held > MAX_WAITING_TOTAL
+        ):
             self._give_up(connection, direction, "not in the capture, although much that came later is")
 
     def _release(self, connection: _Connection, direction: int, now: Segment | None) -> None:
@@ -240,6 +249,7 @@ class Reassembler:
                 entry = side.waiting.pop(first)
             payload, missing, fin, time, frame = entry
             side.held -= len(payload)
+            self._held -= len(payload)
             if late:
                 missing = max(0, missing - max(0, late - len(payload)))
                 payload = payload[late:]
@@ -254,6 +264,7 @@ class Reassembler:
             if fin:
                 side.finished = True
                 side.waiting.clear()
+                self._held -= side.held
                 side.held = 0
 
     def _acknowledged(self, connection: _Connection, direction: int, segment: Segment) -> None:
