@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What ends all processes."""
 RESTART_AFTER = 1.0
 """Seconds that a process must have run for its crash to be worth a restart."""
 
@@ -28,10 +30,13 @@ def run_workers(number: int, work: Callable[[int], int], ended: Callable[[int], 
     result = 0
 
     def start(index: int) -> None:
+        # A signal that came before the child is known would end all the others, and then wait for it for ever.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         child = os.fork()
         if child == 0:
-            for each in (signal.SIGTERM, signal.SIGINT):
+            for each in SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             code = 1
             try:
                 code = work(index)
@@ -40,6 +45,7 @@ def run_workers(number: int, work: Callable[[int], int], ended: Callable[[int], 
                 sys.stderr.flush()
                 os._exit(code)
         running[child] = (index, time.monotonic())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def stop(*_: object) -> None:
         nonlocal stopping
@@ -48,7 +54,7 @@ def run_workers(number: int, work: Callable[[int], int], ended: Callable[[int], 
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
 
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in SIGNALS:
         signal.signal(each, stop)
     for index in range(number):
         start(index)
