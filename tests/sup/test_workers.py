@@ -80,7 +80,8 @@ def test_one_that_is_killed_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("work", "code"), [("fail", 3), ("crash", 1)])
 def test_those_that_cannot_start_are_not_tried_again(tmp_path: Path, work: str, code: int) -> None:
     assert exit_code(in_a_process(tmp_path, 2, work)) == code
-    assert len(list(tmp_path.glob("[0-9]*.*"))) == 2
+    started = list(tmp_path.glob("[0-9]*.*"))
+    assert 1 <= len(started) == len(workers(tmp_path))  # the second may be stopped before it leaves a trace
 
 
 def test_a_port_is_held_for_those_who_share_it() -> None:
