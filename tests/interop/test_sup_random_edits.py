@@ -36,15 +36,14 @@ class Edits(RuleBasedStateMachine):
     def place(self, name: bytes) -> bytes:
         """The path of `name`, free for something new; what is in the way of it goes."""
         path = self.top
-        for part in name.split(b"/"):
-            if not os.path.isdir(path) or os.path.islink(path):
-                os.unlink(path)
-                os.mkdir(path)
+        *above, last = name.split(b"/")
+        for part in above:
             path = os.path.join(path, part)
-            if part is not name.split(b"/")[-1] and not os.path.lexists(path):
+            if not os.path.isdir(path) or os.path.islink(path):
+                self.remove_path(path)
                 os.mkdir(path)
+        path = os.path.join(path, last)
         self.remove_path(path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         self.mtime += 1
         return path
 

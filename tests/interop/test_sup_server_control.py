@@ -339,7 +339,7 @@ def test_crosspatch_is_refused(pair: PairOfOurServer, tmp_path: Path) -> None:
     command = [peer("supfilesrv"), "-P", "-H", pair.server.host, "root", str(tmp_path / "key"), "-t", "x"]
     ran = subprocess.run(command, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
     assert b"not" in (ran.stdout + ran.stderr).lower() or ran.returncode != 0
-    assert pair.server.logged("refused:")
+    wait_until(lambda: pair.server.logged("refused:"), "the refusal in the server's log")
 
 
 def test_clients_that_may_not_connect(own_pair: StartPair, tmp_path: Path) -> None:
@@ -347,7 +347,9 @@ def test_clients_that_may_not_connect(own_pair: StartPair, tmp_path: Path) -> No
     (tmp_path / "c.toml").write_text('clients = ["192.0.2.0/24", "::1"]\n')
     pair = own_pair("--config", str(tmp_path / "c.toml"))
     pair.serve(a="a")
-    assert "Error reading signon reply" in pair.sup("-v")
+    said = pair.sup("-v")  # where the reset comes first, the original says that it could not write
+    assert "Error reading signon reply" in said or "Network write timed out" in said
+    assert "aborted" in said
     assert pair.server.logged("not one of the clients that may connect")
     (tmp_path / "c.toml").write_text('clients = ["192.0.2.0/24", "127.0.0.0/8"]\n')
     pair = own_pair("--config", str(tmp_path / "c.toml"))
