@@ -33,6 +33,7 @@ def test_everything_arrives_and_then_only_what_changes(pair: Pair) -> None:
     assert "completed" in said
     assert snapshot(pair.cli) == snapshot(pair.srv)
 
+    next_second()
     write(pair.srv, "data/many/3/301", b"changed", mtime=1_800_000_000)
     (pair.srv / "data/private").chmod(0o640)
     os.unlink(pair.srv / "data/many/4/404")
@@ -77,8 +78,9 @@ def test_followed_links_special_files_and_foreign_owners(pair: Pair) -> None:
 def test_what_a_client_lost_or_edited_is_not_restored(pair: Pair) -> None:
     """Row 3."""
     pair.serve(a="a", b="b", c="c", d="d")
-    next_second()
+    next_second()  # what was there is older than the scan ...
     pair.sup()
+    next_second()  # ... and what changes now is newer: to the original the second of its scan is past (SUP 4.1)
     write(pair.srv, "data/a", b"new a", mtime=1_700_000_001)
     (pair.srv / "data/b").chmod(0o600)
     os.utime(pair.srv / "data/c")
