@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -43,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     And listen to Ctrl-C: a shell's background job is started deaf to it, and so would be the programs it tests.
     """
+    give_temporary_folder(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("reactor") == "asyncio":
@@ -50,6 +54,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
         if not install_reactor():
             raise pytest.UsageError("--reactor=asyncio runs on uvloop, which is not installed")
+
+
+TEMPORARY = pytest.StashKey[Path]()
+
+
+def give_temporary_folder(config: pytest.Config) -> None:
+    """Give the session a folder of its own below which `tmp_path` lies, unless --basetemp names one.
+
+    pytest's default is one folder an account, which each session that starts closes to all other accounts: the servers
+    of a session that runs already, which have become `anon`, would lose sight of their files.
+    """
+    if config.option.basetemp is None:  # a worker of xdist is told one
+        config.stash[TEMPORARY] = Path(tempfile.mkdtemp(prefix="ghostports-tests-"))
+        config.option.basetemp = str(config.stash[TEMPORARY])
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After a failure leave the folder where it is, with the files of the tests that failed."""
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and TEMPORARY in session.config.stash:
+        del session.config.stash[TEMPORARY]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind otherwise."""
+    if TEMPORARY in config.stash:
+        shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)
 
 
 def pytest_collection_finish() -> None:
