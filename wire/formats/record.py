@@ -270,7 +270,7 @@ def message(cls: type[T]) -> type[T]:
         "__qualname__": cls.__qualname__,
         "THAWED": thawed,
     }
-    made: type[T] = attrs.frozen(type(cls.__name__, (thawed,), {**body, "__slots__": ()}))
+    made: type[T] = attrs.frozen(repr=False)(type(cls.__name__, (thawed,), {**body, "__slots__": ()}))
     made.FORMAT = Record(made, *fields_of(made))  # type: ignore[attr-defined]
     return made
 
