@@ -7,7 +7,7 @@ verdict on a password is missing, `access.UnverifiedError` comes out before anyt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -17,10 +17,10 @@ from netinfo.access import Access, Caller, UnverifiedError
 from netinfo.events import Changed, Event, Replaced
 from netinfo.generation import NEXT, Generation
 from netinfo.limits import Limits, ReplySizeError
-from netinfo.replies import DIRECTORY, KEYS, Replies
+from netinfo.replies import KEPT, Replies, directory_named, key_of
 from netinfo.tree import WORD, Commit, DamagedTreeError, Totals, Tree, records_of, weight
 from wire.codec import codec
-from wire.formats.netinfo import NETINFO, Binding, NiStatus, ReadallBody, Result
+from wire.formats.netinfo import NETINFO, Binding, ReadallBody
 
 
 @attrs.define
@@ -74,8 +74,8 @@ class Domain:
         self.microseconds = [0.0] * len(NETINFO.procedures)
         self.outbox: list[Event] = []
         self._replies = Replies()
-        self._refusals: dict[tuple[int, NiStatus], bytes] = {}
-        self._builders = [codec(row.result).build for row in NETINFO.procedures]
+        self._build_argument = [codec(row.argument).build for row in NETINFO.procedures]
+        self._build_result = [codec(row.result).build for row in NETINFO.procedures]
 
     @property
     def generation(self) -> Generation:
@@ -104,35 +104,47 @@ class Domain:
 
     def reply(self, number: int, argument: Any, caller: Caller) -> bytes:
         """What `call` would give, as XDR bytes; for reading procedures built once for each state of the tree."""
-        key_of = KEYS.get(number)
-        if key_of is None:
-            return self._built(number, self.call(number, argument, caller))
         tree = self.tree
-        key = key_of(number, self.access.sees_passwords(tree, caller), argument)
-        directory = tree.directories.get(key[DIRECTORY])
+        directory = tree.directories.get(directory_named(argument)) if number in KEPT else None
         if directory is None:
             return self._built(number, self.call(number, argument, caller))
-        family = directory.family
-        reply = self._replies.get(key, family)
-        if reply is not None:
+        key = self._key(number, caller) + self._build_argument[number](argument)
+        reply = self._replies.get(key, tree.directories)
+        if reply is None:
+            reply = self._built(number, self.call(number, argument, caller))
+            self._replies.put(key, directory, reply)
+        else:
             self.calls[number] += 1
-            return reply
-        result = self.call(number, argument, caller)
-        if result.status != NiStatus.NI_OK:
-            return self._refusal(number, result)
-        reply = self._built(number, result)
-        self._replies.put(key, family, reply)
         return reply
 
-    def _refusal(self, number: int, result: Result) -> bytes:
-        """The few bytes of a status alone."""
-        key = number, result.status
-        if key not in self._refusals:
-            self._refusals[key] = self._built(number, result)
-        return self._refusals[key]
+    def recall(self, number: int, caller: Caller) -> Callable[[bytes], bytes | None] | None:
+        """A short cut for this caller's calls of procedure *number*; None if there is none.
+
+        It takes the bytes of an argument and gives those of the reply if `reply` has built it before and it is still
+        the same; otherwise None, and nothing has happened.
+        """
+        if number not in KEPT:
+            return None
+        seen: Totals | None = None
+        key = b""
+
+        def recalled(argument: bytes) -> bytes | None:
+            nonlocal seen, key
+            tree = self.tree
+            if tree.totals is not seen:  # another tree, or a change: perhaps of who sees passwords
+                seen, key = tree.totals, self._key(number, caller)
+            reply = self._replies.get(key + argument, tree.directories)
+            if reply is not None:
+                self.calls[number] += 1
+            return reply
+
+        return recalled
+
+    def _key(self, number: int, caller: Caller) -> bytes:
+        return key_of(number, self.access.sees_passwords(self.tree, caller))
 
     def _built(self, number: int, result: Any) -> bytes:
-        reply = self._builders[number](result)
+        reply = self._build_result[number](result)
         if len(reply) > self.limits.reply:
             raise ReplySizeError(f"a reply of {len(reply)} bytes is beyond the limit of {self.limits.reply}")
         return reply

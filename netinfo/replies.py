@@ -7,47 +7,36 @@ with the current number is the current reply.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-from wire.formats.netinfo import NETINFO
+from netinfo.tree import ROOT, Directory
+from wire.formats.netinfo import NETINFO, NiId
 
-Key = tuple[Any, ...]
-"""(procedure number, whether passwords are shown, directory number, what else the call named)."""
+OVERHEAD = 300
+"""Bytes that an entry costs beside its key and its reply."""
 
-OVERHEAD = 200
-"""Bytes that an entry costs beside its reply."""
-DIRECTORY = 2
-"""Where the directory's number stands in a key."""
+KEPT = frozenset(
+    NETINFO.by_name[name].number
+    for name in (
+        *("PING", "ROOT", "SELF", "PARENT", "READ", "CHILDREN", "LISTPROPS", "LISTALL"),
+        *("LIST", "LOOKUP", "LOOKUPREAD", "READPROP", "READNAME"),
+    )
+)
+"""The procedures whose replies are kept, by number."""
 
-_ARGUMENTS: dict[str, Callable[[int, bool, Any], Key]] = {
-    "ROOT": lambda number, sees, argument: (number, sees, 0),
-    "SELF": lambda number, sees, argument: (number, sees, argument.object),
-    "PARENT": lambda number, sees, argument: (number, sees, argument.object),
-    "READ": lambda number, sees, argument: (number, sees, argument.object),
-    "CHILDREN": lambda number, sees, argument: (number, sees, argument.object),
-    "LISTPROPS": lambda number, sees, argument: (number, sees, argument.object),
-    "LISTALL": lambda number, sees, argument: (number, sees, argument.object),
-    "LIST": lambda number, sees, argument: (number, sees, argument.id.object, argument.name),
-    "LOOKUP": lambda number, sees, argument: (number, sees, argument.id.object, argument.key, argument.value),
-    "LOOKUPREAD": lambda number, sees, argument: (
-        number,
-        sees,
-        argument.id.object,
-        argument.key,
-        argument.value,
-    ),
-    "READPROP": lambda number, sees, argument: (number, sees, argument.id.object, argument.index),
-    "READNAME": lambda number, sees, argument: (
-        number,
-        sees,
-        argument.id.object,
-        argument.prop_index,
-        argument.name_index,
-    ),
-}
-KEYS = {NETINFO.by_name[name].number: key for name, key in _ARGUMENTS.items()}
-"""Procedure number -> what makes the key of a call, for procedures whose replies are kept."""
+
+def directory_named(argument: Any) -> int:
+    """The number of the directory that a call of one of them reads."""
+    if argument is None:
+        return ROOT
+    which: NiId = argument if isinstance(argument, NiId) else argument.id
+    return which.object
+
+
+def key_of(procedure: int, sees_passwords: bool) -> bytes:
+    """The beginning of a key; the bytes of the call's argument are the rest."""
+    return bytes((procedure, sees_passwords))
 
 
 class Replies:
@@ -59,28 +48,33 @@ class Replies:
 
     def __init__(self, budget: int = 64 << 20) -> None:
         self._half = budget // 2
-        self._young: dict[Key, tuple[int, bytes]] = {}
-        self._old: dict[Key, tuple[int, bytes]] = {}
+        self._young: dict[bytes, tuple[int, int, bytes]] = {}
+        """Key -> the directory's number, its family at the time, the reply."""
+        self._old: dict[bytes, tuple[int, int, bytes]] = {}
         self._size = 0
 
-    def get(self, key: Key, family: int) -> bytes | None:
-        """The reply that was stored for this state of the directory."""
-        found = self._young.get(key)
+    def get(self, key: bytes, directories: Mapping[int, Directory]) -> bytes | None:
+        """The reply that was stored, if its directory is still as it was."""
+        found = self._young.get(key) or self._old.get(key)
         if found is None:
-            found = self._old.get(key)
-            if found is None or found[0] != family:
-                return None
-            self.put(key, family, found[1])
-        return found[1] if found[0] == family else None
+            return None
+        number, family, reply = found
+        directory = directories.get(number)
+        if directory is None or directory.family != family:
+            return None
+        if key not in self._young:
+            self.put(key, directory, reply)
+        return reply
 
-    def put(self, key: Key, family: int, reply: bytes) -> None:
-        cost = len(reply) + OVERHEAD
+    def put(self, key: bytes, directory: Directory, reply: bytes) -> None:
+        """Keep the reply of a call that reads *directory* as it is now."""
+        cost = len(key) + len(reply) + OVERHEAD
         if cost > self._half:
             return
         if self._size + cost > self._half:
             self._old, self._young, self._size = self._young, {}, 0
         replaced = self._young.get(key)
         if replaced is not None:
-            self._size -= len(replaced[1]) + OVERHEAD
-        self._young[key] = family, reply
+            self._size -= len(key) + len(replaced[2]) + OVERHEAD
+        self._young[key] = directory.number, directory.family, reply
         self._size += cost

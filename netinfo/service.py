@@ -25,7 +25,7 @@ from netinfo.seldom import Seldom
 from netinfo.store import StoreError
 from netinfo.superuser import OwnAddresses, SuperuserRule
 from wire.formats.netinfo import NETINFO, NiStatus, ReadallBody, Result
-from wire.formats.rpc import AcceptStatus, Auth, AuthStatus
+from wire.formats.rpc import AcceptStatus, Auth, AuthStatus, Procedure
 from wire.transport.rpc_server import NO_REPLY, AcceptError, Encoded, IncomingCall, Reject, Streamed
 from wire.transport.tap import Address, Transport
 
@@ -87,6 +87,13 @@ class DomainService:
     def accept_tcp(self, peer: Address, local: Address) -> bool:
         """The root's `trusted_networks` (NETINFO 3.1)."""
         return admits(self.domain.tree, peer.host, self.own(peer.host))
+
+    def recall(
+        self, procedure: Procedure, credential: Auth, peer: Address
+    ) -> Callable[[bytes], bytes | None] | None:
+        """Reading is anybody's; what a peer sees depends on its address alone (NETINFO 3.1, 8)."""
+        caller = Caller(peer.host, peer.port, self.own(peer.host), credential=credential)
+        return self.domain.recall(procedure.number, caller)
 
     def serve(self, call: IncomingCall) -> Any:
         procedure = call.procedure

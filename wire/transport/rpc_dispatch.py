@@ -108,6 +108,11 @@ class Streamed:
     chunks: Iterable[bytes]
 
 
+Recall = Callable[[bytes], bytes | None]
+"""From the bytes of an argument to those of the result that `serve` would give, if the service has them at hand;
+otherwise None, and the call is served."""
+
+
 class Service(Protocol):
     """What serves an RPC program.
 
@@ -115,6 +120,9 @@ class Service(Protocol):
 
     ``admit(procedure: int, transport, peer) -> None`` raises Reject or AcceptError for calls that are refused before
     their arguments are looked at (NETINFO 1.1, the UDP filter); asked once for each procedure on a connection.
+
+    ``recall(procedure, credential, peer) -> Recall | None``: a short cut for such calls; asked once for each header on a
+    connection.
 
     ``accept_tcp(peer, local) -> bool``: whether a TCP connection from there is served at all.
     """
@@ -147,12 +155,18 @@ class Refusal(Exception):
 class Route:
     """What a call's header led to, and where in the record its arguments begin."""
 
-    __slots__ = ("build", "credential", "end", "parse", "procedure", "serve")
+    __slots__ = ("build", "credential", "end", "parse", "procedure", "recall", "serve")
 
     def __init__(
-        self, serve: Callable[[IncomingCall], Any], procedure: Procedure, credential: Auth, end: int
+        self,
+        serve: Callable[[IncomingCall], Any],
+        recall: Recall | None,
+        procedure: Procedure,
+        credential: Auth,
+        end: int,
     ) -> None:
         self.serve = serve
+        self.recall = recall
         self.procedure = procedure
         self.credential = credential
         self.end = end
@@ -223,7 +237,9 @@ class Dispatcher:
         procedure = service.program.by_number.get(call.procedure)
         if procedure is None:
             raise Refusal(accepted(AcceptStatus.PROC_UNAVAIL))
-        return Route(service.serve, procedure, call.credential, end)
+        short_cut = getattr(service, "recall", None)
+        recall = short_cut(procedure, call.credential, peer) if short_cut is not None else None
+        return Route(service.serve, recall, procedure, call.credential, end)
 
     def _header(self, record: bytes) -> tuple[Call, int]:
         damaged = ""
@@ -273,6 +289,7 @@ class Caller:
         else:
             try:
                 route = self._learn(record)
+                end = route.end
             except (Refusal, Reject, AcceptError) as error:
                 return record[:XID] + error.reply
             except Junk:
@@ -280,6 +297,10 @@ class Caller:
             except Exception as error:
                 return self._failed(record[:XID], None, error)
         xid = record[:XID]
+        if route.recall is not None:
+            known = route.recall(record[end:])
+            if known is not None:
+                return b"".join((xid, SUCCESS, known))
         try:
             argument, _ = route.parse(record, route.end)
         except FormatError:
