@@ -18,15 +18,17 @@ WAITING_CHUNKS = 256
 
 
 class Relay:
-    """Relays connections to `host`:`port`, each byte `delay` seconds late in either direction.
+    """Relays connections to `host`:`target`, each byte `delay` seconds late in either direction.
 
     A request and its reply thus take 2 x `delay` longer than without the relay. Inside a `with` block, `address` is
     where clients connect, `connections` how many did, `to_server` and `to_client` how many bytes passed.
     """
 
-    def __init__(self, host: str, port: int, delay: float, listen: str = "127.0.0.1") -> None:
-        self._target = (host, port)
-        self._listen = listen
+    def __init__(
+        self, host: str, target: int, delay: float, listen: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self._target = (host, target)
+        self._listen = (listen, port)
         self.delay = delay
         self.address: tuple[str, int] = (listen, 0)
         self.connections = 0
@@ -51,7 +53,7 @@ class Relay:
         self._loop.close()
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._accepted, self._listen, 0)
+        self._server = await asyncio.start_server(self._accepted, *self._listen)
         self.address = self._server.sockets[0].getsockname()[:2]
 
     async def _close(self) -> None:
