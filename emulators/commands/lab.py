@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,21 +89,40 @@ def lab(
         raise SystemExit(_serve(name, config, directory, fresh, user, taps))
 
 
+def account_of_lab(user: str) -> tuple[str, str]:
+    """Whom a lab becomes that was told to become *user* ("": not told), and what to tell a person of it, if anything.
+
+    A server would refuse to start where no other account can read the program; a lab, whose samples are there to play
+    with, stays root. Raises ProgramError.
+    """
+    from wire.transport.account import account_named, hidden_from
+
+    if user or os.geteuid() != 0:
+        return user, ""
+    account = account_named("")
+    hidden = hidden_from(account)
+    if hidden is None:
+        return account.pw_name, ""
+    return "root", (
+        f"The lab stays root, because account {account.pw_name} may not read the program below {hidden}. "
+        "Better: move it to a place that all may read, or name an account that may with --user."
+    )
+
+
 def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str, taps: Sequence[Tap]) -> int:
     """Run until Ctrl-C; the exit code."""
     from twisted.internet.task import LoopingCall
 
-    from emulators.account import choose
     from emulators.lab import Lab
     from emulators.requests import RequestLog
     from emulators.table import show
     from netinfo.settings import Settings
     from netinfo.store import StoreError
-    from wire.transport.errors import ListenError
-    from wire.transport.foreground import ProgramError, Stop, run_server
+    from wire.transport.errors import ListenError, ProgramError
+    from wire.transport.foreground import Stop, run_server
 
     try:
-        chosen = choose(user)
+        account, advice = account_of_lab(user)
         held = open_state(directory, Settings(listen=config.listen).own_address, fresh=fresh)
     except (ProgramError, StateError) as error:
         raise click.ClickException(str(error)) from error
@@ -115,13 +135,12 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
         running = Lab(reactor, config, held, taps)
         requests = RequestLog()
         running.watcher.listeners.append(requests)
-        if chosen.note:
-            running.notes.append(chosen.note)
+        if advice:
+            running.notes.append(advice)
         try:
             await running.start()
         except ListenError as error:
-            advice = ADVICE.get(error.errno or 0, "")
-            raise ProgramError(f"{error} {advice}".rstrip()) from error
+            raise ProgramError(f"{error} {ADVICE.get(error.errno or 0, '')}".rstrip()) from error
         except StoreError as error:
             raise ProgramError(f"{str(error).rstrip('.')}. Or begin anew with --fresh.") from error
         console = Console(reactor, running, name) if config.console else None
@@ -141,6 +160,6 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
         return stop
 
     try:
-        return run_server(start, account=chosen.account, writable=[directory])
+        return run_server(start, account=account, writable=[directory])
     finally:
         held.close()

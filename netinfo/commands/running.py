@@ -19,8 +19,8 @@ from netinfo.registration import RegistrationError, register_domain, unregister_
 from netinfo.server import DomainServer, database_of, open_database
 from netinfo.settings import Settings
 from netinfo.store import StoreError
-from wire.transport.errors import TransportError
-from wire.transport.foreground import ProgramError, Stop
+from wire.transport.errors import ProgramError, TransportError
+from wire.transport.foreground import Stop
 
 log = Logger()
 

@@ -17,7 +17,9 @@ from sup.config import ConfigError, ServerConfig, load
 from sup.supfile import SupfileError
 from sup.workers import reserve_port, run_workers
 from wire.capture.recording import Recording, pcap_options
-from wire.transport.foreground import ProgramError, Stop, become, run_server
+from wire.transport.account import become
+from wire.transport.errors import ProgramError
+from wire.transport.foreground import Stop, run_server
 
 DEBUG_PORT, DEBUG_NAME_PORT = 1127, 1125
 """Where -P listens (SUP 1.1)."""
@@ -159,8 +161,7 @@ def run(config: ServerConfig, running: Running) -> int:
     if config.workers == 1:
         return serve(config, running, slots, 0)
     try:
-        if os.geteuid() == 0:
-            become(config.user)
+        become(config.user)
         held, port = reserve_port(config.listen, config.port)
     except (ProgramError, OSError) as error:
         click.echo(f"supfilesrv: {error}", err=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from emulators.account import PROGRAM, unreadable
+from emulators.commands.lab import account_of_lab
 from emulators.state import MARKER
 from tests.emulators.running import (
     RunningLab,
@@ -25,6 +25,7 @@ from tests.emulators.running import (
     user_options,
 )
 from tests.peers import NetworkNamespace, find, loopback, peer, wait_until
+from wire.transport import account
 
 
 def typed(command: str, timeout: float = 60.0, home: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -156,7 +157,7 @@ def test_historic_ports_in_a_network_of_its_own(tmp_path: Path, namespace: Netwo
 def test_started_as_root_it_becomes_another_account_where_that_can_read_the_program() -> None:
     """It serves as that account, whose the state then is, and root's commands are still the superuser's."""
     nobody = pwd.getpwnam("nobody")
-    readable = unreadable(nobody, PROGRAM) is None
+    readable = account.hidden_from(nobody) is None
     options = ("--user", "nobody") if readable else ("--user", "")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         os.chmod(directory, 0o755)
@@ -170,6 +171,20 @@ def test_started_as_root_it_becomes_another_account_where_that_can_read_the_prog
             (command,) = [command for command in lab.commands().values() if "-createprop" in command]
             ran = typed(command)
             assert ran.returncode == 0, ran.stderr
+
+
+def test_root_stays_root_where_no_other_account_can_read_the_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(account, "PROGRAM", (tmp_path,))
+    tmp_path.chmod(0o700)
+    chosen, note = account_of_lab("")
+    assert chosen == "root"
+    assert "--user" in note
+    assert account_of_lab("ann") == ("ann", "")
+    monkeypatch.setattr(account, "PROGRAM", (Path("/usr/bin/env"),))
+    assert account_of_lab("") == (account.account_named("").pw_name, "")
 
 
 # --- log ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Running a server as a program: signals, exit codes, the log, and the account a root server becomes."""
+"""Running a server as a program: signals, exit codes, the log."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ import pytest
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 
-from tests.peers import NetworkNamespace, require_account
 from wire.transport import foreground
-from wire.transport.foreground import Lines, ProgramError, account_named, run_server
+from wire.transport.foreground import Lines, run_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,8 +69,8 @@ def test_a_log_that_nobody_reads_stops_nothing() -> None:
 
 SERVER = """
 import sys
-from wire.transport.foreground import ProgramError, run_server
-from wire.transport.errors import TransportError
+from wire.transport.errors import ProgramError, TransportError
+from wire.transport.foreground import run_server
 
 async def start(reactor):
     what = sys.argv[1]
@@ -127,14 +126,6 @@ def test_a_server_that_cannot_start_says_why(what: str, says: str) -> None:
         assert running.wait(timeout=30) == 1
 
 
-def test_accounts() -> None:
-    assert account_named("").pw_name in ("anon", "nobody")
-    own = pwd.getpwuid(os.geteuid()).pw_name
-    assert account_named(own).pw_uid == os.geteuid()
-    with pytest.raises(ProgramError, match=r"There is no account no-such-account"):
-        account_named("no-such-account")
-
-
 def test_only_root_becomes_another(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,93 +138,3 @@ def test_only_root_becomes_another(
 
     assert run_server(never, account="root") == 1
     assert "Only root can become root" in capsys.readouterr().err
-
-
-DROPPED = """
-import os, socket, sys
-from pathlib import Path
-from wire.transport.foreground import become
-become(sys.argv[1], [Path(sys.argv[2])])
-with socket.socket() as low:
-    low.bind(("127.0.0.1", 877))
-Path(sys.argv[2], "mine").write_text("x")
-try:
-    os.setuid(0)
-except PermissionError:
-    print(os.getuid(), os.getgid(), "no way back")
-try:
-    Path("/etc/shadow").read_text()
-except PermissionError:
-    print("no secrets")
-"""
-
-
-@pytest.mark.root
-def test_root_becomes_an_account_that_can_still_open_reserved_ports(
-    namespace: NetworkNamespace, tmp_path: Path
-) -> None:
-    account = require_account("nobody")
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == os.geteuid() and str(parent).startswith("/tmp"):
-            parent.chmod(0o755)
-    state = tmp_path / "state"
-    state.mkdir()
-    (state / "old").write_text("there before")
-    ran = namespace.run([sys.executable, "-c", DROPPED, "nobody", str(state)], cwd=ROOT)
-    assert ran.stdout.decode().splitlines() == [
-        f"{account.pw_uid} {account.pw_gid} no way back",
-        "no secrets",
-    ]
-    assert {path.stat().st_uid for path in (state, *state.iterdir())} == {account.pw_uid}
-
-
-@pytest.mark.root
-def test_a_directory_out_of_reach_is_named(namespace: NetworkNamespace, tmp_path: Path) -> None:
-    require_account("nobody")
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    code = f"""
-from pathlib import Path
-from wire.transport.foreground import ProgramError, become
-try:
-    become("nobody", [Path({str(closed / "state")!r})])
-except ProgramError as error:
-    print(error)
-"""
-    ran = namespace.run([sys.executable, "-c", code], cwd=ROOT)
-    assert b"cannot be reached by account nobody" in ran.stdout
-
-
-@pytest.mark.root
-def test_a_domain_server_started_by_root_serves_as_anybody(
-    namespace: NetworkNamespace, tmp_path: Path
-) -> None:
-    account = account_named("")
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == os.geteuid() and str(parent).startswith("/tmp"):
-            parent.chmod(0o755)
-    state = tmp_path / "state"
-    code = "from netinfo.commands.servers import netinfod; netinfod()"
-    log = tmp_path / "log"
-    with log.open("wb") as errors:
-        running = namespace.popen(
-            [sys.executable, "-c", code, "--port", "877", "--state", str(state), "--no-register"],
-            cwd=ROOT,
-            stderr=errors,
-            stdin=subprocess.DEVNULL,
-        )
-    try:
-        namespace.wait_for_port(877)
-        (server_process,) = namespace.processes()
-        status = Path(f"/proc/{server_process}/status").read_text()
-        assert f"Uid:\t{account.pw_uid}\t{account.pw_uid}" in status
-        assert "CapEff:\t0000000000000400" in status, "opening reserved ports, and nothing else"
-        code = "from netinfo.commands.niutil import main; main()"
-        ran = namespace.run(
-            [sys.executable, "-c", code, "-create", "127.0.0.1:877", "/users/ann"], cwd=ROOT, check=False
-        )
-        assert ran.returncode == 0, ran.stderr
-        assert (state / "network.db").stat().st_uid == account.pw_uid
-    finally:
-        running.terminate()
-        running.wait(timeout=30)

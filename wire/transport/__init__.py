@@ -9,7 +9,7 @@
 `tap`           what a recorder hears of every transport; `Address`
 `limits`        what a peer may cost: `RpcLimits`, `SupLimits`
 `errors`        everything that is raised, one sentence each
-`foreground`    running a server as a program
+`foreground`    running a server as a program; `account`, whom it becomes when root starts it
 
 Below them: `native` (Twisted protocols on uvloop's transports), `rpc_connection` (TCP side of a server), `rpc_calls`
 (calls of a client that wait for their reply), `message_stream`; and without sockets `record` (record marking),

@@ -1,6 +1,6 @@
 """What can go wrong between two programs, each as an exception whose text is one sentence for a person.
 
-Everything that `wire.transport` raises on purpose derives from `TransportError`; damaged bytes are the formats'
+What `wire.transport` raises on purpose about a peer derives from `TransportError`; damaged bytes are the formats'
 `wire.formats.errors.FormatError`.
 """
 
@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # SUP's programs do without the formats of RPC, and start sooner
     from wire.formats.rpc import AuthStatus, Mismatch
+
+
+class ProgramError(Exception):
+    """A server that cannot run; the sentence says what to do."""
 
 
 class TransportError(Exception):

@@ -1,13 +1,10 @@
 """Running a server as a program: in the foreground, its log on stderr, until a signal ends it.
 
-Started as root it becomes an ordinary account before it reads anything that a peer sent; on Linux it keeps
-the one capability of opening reserved ports, which new domains and updates of clones need later.
+Started as root it becomes an ordinary account first (`wire.transport.account`).
 """
 
 from __future__ import annotations
 
-import os
-import pwd
 import signal
 import sys
 import time
@@ -20,19 +17,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
+from wire.transport.account import become
 from wire.transport.endpoint import install_reactor
-from wire.transport.errors import TransportError
-
-DEFAULT_ACCOUNTS = ("anon", "nobody")
-"""The accounts a server started as root becomes unless told otherwise; the first that exists."""
+from wire.transport.errors import ProgramError, TransportError
 
 Stop = Callable[[], Awaitable[None]]
 Start = Callable[[Any], Awaitable[Stop]]
 """start(reactor) opens everything and gives what closes it. Raises `ProgramError` or `TransportError`."""
-
-
-class ProgramError(Exception):
-    """A server that cannot run; the sentence says what to do."""
 
 
 def run_server(
@@ -45,7 +36,7 @@ def run_server(
 ) -> int:
     """Run a server until SIGINT or SIGTERM; its exit code: 0, or 1 after a sentence on stderr.
 
-    account: whom a server started as root becomes; "" for the first of `DEFAULT_ACCOUNTS`.
+    account: whom a server started as root becomes; "" for the first of `account.DEFAULT_ACCOUNTS`.
     writable: directories that then belong to that account.
     silent: log warnings and errors only.
     """
@@ -54,10 +45,7 @@ def run_server(
     from twisted.internet import reactor
 
     try:
-        if os.geteuid() == 0:
-            become(account, writable)
-        elif account and account != pwd.getpwuid(os.geteuid()).pw_name:
-            raise ProgramError(f"Only root can become {account}: leave --user out, or start as root.")
+        become(account, writable)
     except ProgramError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -111,71 +99,6 @@ class _Run:
             await stop()
 
         return Deferred.fromCoroutine(close())
-
-
-# --- the account ------------------------------------------------------------------------------------------
-
-
-def account_named(name: str) -> pwd.struct_passwd:
-    """The account, or with "" the first of `DEFAULT_ACCOUNTS` that exists. Raises ProgramError."""
-    for candidate in (name,) if name else DEFAULT_ACCOUNTS:
-        try:
-            return pwd.getpwnam(candidate)
-        except KeyError:
-            continue
-    raise ProgramError(f"There is no account {name or ' or '.join(DEFAULT_ACCOUNTS)} on this machine.")
-
-
-def become(name: str, writable: Sequence[Path] = ()) -> None:
-    """As root: give *writable* to an account, and be that account from now on, for good.
-
-    Only on Linux reserved ports can still be opened afterwards. Raises ProgramError.
-    """
-    account = account_named(name)
-    if account.pw_uid == 0:
-        return
-    "".encode("idna")  # host names need it later, when the account may not be able to read our Python
-    for directory in writable:
-        _give(directory, account)
-    keeps_ports = sys.platform.startswith("linux") and _keep_capabilities()
-    os.initgroups(account.pw_name, account.pw_gid)
-    os.setgid(account.pw_gid)
-    os.setuid(account.pw_uid)
-    if keeps_ports:
-        _only_reserved_ports()
-    for directory in writable:
-        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-            raise ProgramError(
-                f"{directory} cannot be reached by account {account.pw_name}: choose another directory, or --user."
-            )
-
-
-def _give(directory: Path, account: pwd.struct_passwd) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in (directory, *directory.rglob("*")):
-            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-    except OSError as error:
-        raise ProgramError(f"{directory} cannot be given to {account.pw_name}: {error.strerror}.") from error
-
-
-def _keep_capabilities() -> bool:
-    """Let the next change of user leave the capabilities alone. False where that is not possible."""
-    try:
-        import pyprctl
-    except (ImportError, OSError):
-        return False
-    pyprctl.set_keepcaps(True)
-    return True
-
-
-def _only_reserved_ports() -> None:
-    """Drop every capability but that of opening ports below 1024."""
-    import pyprctl
-
-    ports = {pyprctl.Cap.NET_BIND_SERVICE}
-    pyprctl.CapState(effective=ports, permitted=ports, inheritable=set()).set_current()
-    pyprctl.set_keepcaps(False)
 
 
 # --- the log ----------------------------------------------------------------------------------------------

@@ -32,8 +32,10 @@ class AddressType(click.ParamType[Any]):
               help="The server to which everything is passed on.")  # fmt: skip
 @click.option("--redact", is_flag=True,
               help="Blank passwords and machine names; what is not understood is then not recorded.")  # fmt: skip
+@click.option("--user", default="", metavar="NAME",
+              help="Account to become when started as root [default: anon, else nobody].")  # fmt: skip
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
-def capture(listen: tuple[str, int], target: tuple[str, int], redact: bool, file: Path) -> None:
+def capture(listen: tuple[str, int], target: tuple[str, int], redact: bool, user: str, file: Path) -> None:
     """Pass TCP connections and UDP datagrams on to a server, and record them in FILE, as pcapng.
 
     Ends with Ctrl-C. Point the client at the address that is printed.
@@ -55,5 +57,5 @@ def capture(listen: tuple[str, int], target: tuple[str, int], redact: bool, file
             click.echo(f"Recording {listening.address} to {address} in {file}; Ctrl-C ends it.", err=True)
             return listening.stop
 
-        code = run_server(start)
+        code = run_server(start, account=user)
     sys.exit(code)
