@@ -20,9 +20,10 @@ from netinfo.client import editing
 from netinfo.client.blocking import BlockingNetwork
 from netinfo.client.domain import NAME, Domain, Options
 from netinfo.client.errors import NetInfoError
-from netinfo.client.names import local_portmapper, parse_domain
-from netinfo.client.network import run
+from netinfo.client.names import BadNameError, NameProblem, local_portmapper
+from netinfo.client.network import Network, run
 from netinfo.client.opening import Opener
+from netinfo.client.sources import Source, parse_source
 from wire.formats.netinfo import NiId, NiStatus, Property
 
 
@@ -196,21 +197,36 @@ class OpenDomain(Mapping[str, Directory]):
 
 
 def open(name: str = ".", *, timeout: float = 5.0, patience: float = 0.0) -> OpenDomain:  # noqa: A001
-    """Open a domain: ".", "..", "/", a child's name or a path of these, HOST/TAG, HOST:PMAP/TAG, or
-    HOST:PORT.
+    """Open a domain: ".", "..", "/", a child's name or a path of these, HOST/TAG, HOST:PMAP/TAG, HOST:PORT, or any
+    other form that `netinfo.client.sources` knows, such as a URL.
 
     timeout: seconds to wait for an answer.  patience: seconds for which calls that no server answers are
     tried again. Raises `names.BadNameError`, `errors.CannotConnectError` and `errors.NetInfoError`.
     """
-    portmapper = local_portmapper()
-    opener = Opener(BlockingNetwork(), portmapper, Options(timeout, max(timeout, 60.0), patience))
-    return OpenDomain(opener, run(opener.open(parse_domain(name, portmapper.port))))
+    opener, source = _resolve(BlockingNetwork(), name, Options(timeout, max(timeout, 60.0), patience))
+    return OpenDomain(opener, run(_open(opener, source)))
 
 
 async def connect(reactor: Any, name: str = ".", options: Options | None = None) -> Domain:
     """The same for a Twisted program: a domain whose calls are awaited. Raises like `open`."""
     from netinfo.client.reactor import ReactorNetwork
 
-    portmapper = local_portmapper()
-    opener = Opener(ReactorNetwork(reactor), portmapper, options or Options())
-    return await opener.open(parse_domain(name, portmapper.port))
+    return await _open(*_resolve(ReactorNetwork(reactor), name, options or Options()))
+
+
+def _resolve(network: Network, name: str, options: Options) -> tuple[Opener, Source]:
+    local = local_portmapper()
+    source = parse_source(name, local)
+    if source.directory:
+        raise BadNameError(
+            NameProblem.FORMAT,
+            f"{name!r} names a directory; open its domain, and look for {os.fsdecode(source.directory)} there",
+        )
+    return Opener(network, source.portmapper or local, options), source
+
+
+async def _open(opener: Opener, source: Source) -> Domain:
+    domain = await opener.open(source.domain)
+    if source.user is not None:
+        await domain.authenticate(os.fsencode(source.user), source.password or "")
+    return domain

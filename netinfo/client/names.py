@@ -1,7 +1,7 @@
 """How a person names a NetInfo domain: by its place in the hierarchy, by host and tag, or by host and port.
 
-Only text becomes values here; nothing is resolved and nobody is asked. `netinfo.client.opening` turns a name
-into an open domain.
+Only text becomes values here; nothing is resolved and nobody is asked. `netinfo.client.sources` reads what a
+person types, `netinfo.client.opening` turns a name into an open domain.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Portmapper:
 
     host: str = "127.0.0.1"
     port: int = PORTMAPPER_PORT
+
+
+HISTORIC = Portmapper()
+"""This host's, where nothing says otherwise."""
 
 
 @attrs.frozen
@@ -84,7 +88,7 @@ class DomainPath:
 ServerName = TaggedServer | DirectServer
 DomainName = TaggedServer | DirectServer | DomainPath
 
-_PORT = re.compile(r"(?P<host>[^/:@\s]*):(?P<port>\d{1,5})")
+HOST_AND_PORT = re.compile(r"(?P<host>[^/:@\s]*):(?P<port>\d{1,5})")
 _SEPARATOR = re.compile(rb"(?<!\\)/+")
 
 
@@ -95,7 +99,8 @@ def _port(text: str, whole: str) -> int:
     return number
 
 
-def _host_and_port(text: str, default: int, whole: str) -> Portmapper:
+def host_and_port(text: str, default: int, whole: str) -> Portmapper:
+    """HOST or HOST:PORT, a part of *whole*. Raises `BadNameError`."""
     host, colon, port = text.partition(":")
     if not host:
         raise BadNameError(
@@ -117,9 +122,9 @@ def parse_server(text: str, portmapper_port: int = PORTMAPPER_PORT) -> ServerNam
     if at and "/" not in text:
         if not tag:
             raise BadNameError(NameProblem.NO_TAG, f"{text!r} names no tag; write TAG@HOST")
-        return TaggedServer(_host_and_port(host, portmapper_port, text), os.fsencode(tag))
-    if direct := _PORT.fullmatch(text):
-        place = _host_and_port(text, 0, text)
+        return TaggedServer(host_and_port(host, portmapper_port, text), os.fsencode(tag))
+    if direct := HOST_AND_PORT.fullmatch(text):
+        place = host_and_port(text, 0, text)
         return DirectServer(direct["host"], place.port)
     host, slash, tag = text.partition("/")
     if not slash:
@@ -130,7 +135,7 @@ def parse_server(text: str, portmapper_port: int = PORTMAPPER_PORT) -> ServerNam
         )
     if "/" in tag:
         raise BadNameError(NameProblem.FORMAT, f"{text!r} holds more than one slash; write HOST/TAG")
-    return TaggedServer(_host_and_port(host, portmapper_port, text), os.fsencode(tag))
+    return TaggedServer(host_and_port(host, portmapper_port, text), os.fsencode(tag))
 
 
 def parse_domain_path(text: str) -> DomainPath:
@@ -139,24 +144,6 @@ def parse_domain_path(text: str) -> DomainPath:
     raw = os.fsencode(text)
     steps = [unescape(part) for part in _SEPARATOR.split(raw) if part]
     return DomainPath(raw.startswith(b"/"), tuple(steps))
-
-
-def parse_tool_domain(text: str) -> DomainName:
-    """A tool's domain argument without `-t`: a path, unless it can only be HOST:PORT or TAG@HOST.
-
-    Raises `BadNameError`.
-    """
-    if _PORT.fullmatch(text) or ("@" in text and "/" not in text):
-        return parse_server(text)
-    return parse_domain_path(text)
-
-
-def parse_domain(text: str, portmapper_port: int = PORTMAPPER_PORT) -> DomainName:
-    """A domain as scripts name it: "/", ".", "..", a child's name or a path that begins with a dot or a
-    slash; or a server, as `parse_server` reads it. Raises `BadNameError`."""
-    if text.startswith(("/", ".")) or not re.search("[/:@]", text):
-        return parse_domain_path(text)
-    return parse_server(text, portmapper_port)
 
 
 def unescape(raw: bytes) -> bytes:
@@ -181,8 +168,8 @@ def local_portmapper(environ: Mapping[str, str] = os.environ) -> Portmapper:
     text = environ.get(PORTMAP_VARIABLE, "")
     if not text:
         return Portmapper()
-    if not _PORT.fullmatch(text):
+    if not HOST_AND_PORT.fullmatch(text):
         raise BadNameError(
             NameProblem.FORMAT, f"{PORTMAP_VARIABLE}={text}: write HOST:PORT, such as 127.0.0.1:10111"
         )
-    return _host_and_port(text, PORTMAPPER_PORT, text)
+    return host_and_port(text, PORTMAPPER_PORT, text)

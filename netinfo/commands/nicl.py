@@ -10,14 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from netinfo.client import editing
 from netinfo.client.domain import Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.client.network import run
+from netinfo.commands import tool
 from netinfo.commands.nicl_commands import BY_NAME, COMMANDS, Quit, Session
 from netinfo.commands.tool import (
     CANNOT_CONNECT,
     COMMON,
+    DOMAINS,
     JSON,
+    PATHS,
     USAGE,
     Arguments,
     Option,
@@ -25,39 +29,47 @@ from netinfo.commands.tool import (
     UsageError,
     describe,
     exit_code,
-    open_domain,
+    manual,
+    open_source,
     opener_of,
     parse,
+    parse_name,
     run_tool,
+    table,
 )
 from netinfo.rawformat import RawFormatError
 from wire.transport.errors import TransportError
 
 CREATE = Option(("-c",), "with -raw: make the database if it does not exist")
 READ_ONLY = Option(("-ro",), "refuse every change")
-RAW = Option(
-    ("-raw",), "DATASOURCE is a database file of ours, or a .nidb directory, opened without a server"
-)
+RAW = Option(("-raw",), "DOMAIN is a database file of ours, or a .nidb directory, opened without a server")
 VERBOSE = Option(("-v",), "print more")
 QUIET = Option(("-q",), "no prompt")
 INTERACTIVE = Option(("-i",), "prompt even where stdin is no terminal")
-OPTIONS = (CREATE, READ_ONLY, RAW, VERBOSE, QUIET, INTERACTIVE, *COMMON, JSON)
+X500 = Option(("-x500",), "name directories as X.500 does, from the root: name=ann,name=users")
+OPTIONS = (CREATE, READ_ONLY, RAW, VERBOSE, QUIET, INTERACTIVE, X500, *COMMON, JSON)
 PROMPT_LIMIT = 1000
 """Lines of history that are kept."""
 
 
-def _help() -> str:
-    lines = ["usage: nicl [OPTIONS] DATASOURCE [COMMAND [OPERAND...]]", "", "Options:", describe(OPTIONS), ""]
-    lines.append("Commands (a leading dash is allowed); without one they are read from stdin:")
-    rows = [(" ".join([", ".join(c.names), c.operands]).rstrip(), c.doc) for c in COMMANDS]
-    width = max(len(left) for left, _ in rows)
-    lines += [f"  {left:<{width}}  {doc}" for left, doc in rows]
-    lines += [
-        "",
-        "DATASOURCE is a path of domains (. .. / /name), HOST:PORT, TAG@HOST, or with -t HOST/TAG.",
-        "",
-    ]
-    return "\n".join(lines)
+_ROWS = table((" ".join([", ".join(c.names), c.operands]).rstrip(), c.doc) for c in COMMANDS)
+HELP = manual(
+    "usage: nicl [OPTIONS] DOMAIN [COMMAND [OPERAND...]]",
+    """Runs one command on a domain, or those on stdin; on a terminal it is a prompt with history
+(~/.nicl_history) and completion.""",
+    f"Options:\n{describe(OPTIONS)}",
+    f"Commands (a leading dash is allowed):\n{_ROWS}",
+    DOMAINS
+    + """
+The :PATH of a URL is the current directory. niserver:TAG[@HOST] and nidomain:PATH[@HOST] are
+taken, too.""",
+    PATHS,
+    examples="""\
+nicl . read /users/root
+nicl -u ann network@srv append /users/ann mail ann@srv
+nicl netinfo://srv/network:/users ls . uid
+nicl -raw old-disk/network.nidb ls /users       a database without a server""",
+)
 
 
 async def run_words(session: Session, words: Sequence[str]) -> None:
@@ -172,19 +184,24 @@ async def nicl(argv: list[str]) -> int:
     """Run one command, or those of stdin."""
     arguments = parse(argv, OPTIONS)
     if not arguments.operands:
-        raise UsageError("a data source is needed")
+        raise UsageError("a domain is needed")
     where, *words = arguments.operands
-    read_only = arguments.has(READ_ONLY)
+    read_only, directory = arguments.has(READ_ONLY), b""
     if arguments.has(RAW):
         domain, frozen, close = open_raw(Path(where), arguments.has(CREATE))
         session = Session(domain, None, read_only=read_only or frozen)
     else:
-        domain = await open_domain(arguments, where)
+        named = parse_name(arguments, where)
+        directory = named.directory
+        domain = await open_source(arguments, named, where)
         close = domain.close
         session = Session(domain, opener_of(domain), read_only=read_only)
     session.verbose, session.as_json = arguments.has(VERBOSE), arguments.has(JSON)
+    session.x500 = arguments.has(X500)
     session.run_line = lambda line: run_line(session, line)
     try:
+        if directory:
+            session.cwd = await editing.path_of(domain, await tool.directory(domain, directory))
         if words:
             await run_words(session, words)
             return 0
@@ -218,4 +235,4 @@ async def _shell(session: Session, arguments: Arguments) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_tool("nicl", _help(), nicl, argv)
+    run_tool("nicl", HELP, nicl, argv)

@@ -16,7 +16,7 @@ from netinfo.client import editing
 from netinfo.client.domain import NAME, Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.client.opening import Opener
-from netinfo.client.paths import parse_path
+from netinfo.client.paths import parse_path, parse_x500
 from netinfo.commands.tool import UsageError, json_properties, out, out_json, text
 from netinfo.rawformat import load
 from wire.formats.netinfo import NiId, NiStatus, Property
@@ -41,11 +41,15 @@ class Session:
     read_only: bool = False
     verbose: bool = False
     as_json: bool = False
+    x500: bool = False
+    """Directories are named as in X.500, `name=ann,name=users`, always from the root."""
     run_line: Callable[[str], Awaitable[None]] | None = None
     """Runs a command line, for `source`."""
 
     def resolve(self, path: bytes) -> bytes:
         """An absolute path, from one that may start at the current directory."""
+        if self.x500 and path not in (b".", b".."):
+            return bytes(parse_x500(path))
         whole = path if path.startswith(b"/") else self.cwd.rstrip(b"/") + b"/" + path
         steps: list[bytes] = []
         for step in parse_path(whole).steps:
@@ -62,6 +66,17 @@ class Session:
         if path.isdigit():
             return await self.domain.self_id(NiId(int(path) & 0xFFFFFFFF, 0))
         return await self.domain.find(self.resolve(path))
+
+    def shown(self, path: bytes) -> bytes:
+        """A path as this session prints it."""
+        return parse_path(path).to_x500() if self.x500 else path
+
+    def tell(self, line: bytes) -> None:
+        """Print a result that is one text."""
+        if self.as_json:
+            out_json(text(line))
+        else:
+            out(line)
 
 
 Words = Sequence[bytes]
@@ -125,10 +140,11 @@ async def search(session: Session, words: Words) -> None:
         properties = await session.domain.read(here)
         hits = [p for p in properties if p.name == key and (not values or any(v in values for v in p.values))]
         if bounds[0] <= depth and hits:
+            shown = session.shown(where)
             if session.as_json:
-                found.append({"id": here.object, "path": text(where), "properties": json_properties(hits)})
+                found.append({"id": here.object, "path": text(shown), "properties": json_properties(hits)})
             else:
-                out(b"%-10d%s" % (here.object, where))
+                out(b"%-10d%s" % (here.object, shown))
         if depth < bounds[1]:
             for number in await session.domain.children(here):
                 child = NiId(number, 0)
@@ -140,7 +156,8 @@ async def search(session: Session, words: Words) -> None:
 
 
 async def path_of(session: Session, words: Words) -> None:
-    out(await editing.path_of(session.domain, await session.directory(words[0] if words else b".")))
+    here = await session.directory(words[0] if words else b".")
+    session.tell(session.shown(await editing.path_of(session.domain, here)))
 
 
 async def history(session: Session, words: Words) -> None:
@@ -152,12 +169,19 @@ async def history(session: Session, words: Words) -> None:
         if error.status not in (NiStatus.NI_BADID, NiStatus.NI_NODIR):
             raise
         raise NetInfoError(error.status, "this server keeps no versions (Apple's generation does)") from None
+    found: list[dict[str, object]] = []
     for version in range(newest.instance, max(newest.instance - count, -1), -1):
         try:
-            found = await session.domain.self_id(NiId(NEWEST, version))
+            changed = await session.domain.self_id(NiId(NEWEST, version))
         except NetInfoError:
             continue  # a later change of the same directory has taken its place
-        out(b"%-10d%-10d%s" % (version, found.object, await editing.path_of(session.domain, found)))
+        where = session.shown(await editing.path_of(session.domain, changed))
+        if session.as_json:
+            found.append({"version": version, "id": changed.object, "path": text(where)})
+        else:
+            out(b"%-10d%-10d%s" % (version, changed.object, where))
+    if session.as_json:
+        out_json(found)
 
 
 async def statistics(session: Session, words: Words) -> None:
@@ -171,7 +195,7 @@ async def statistics(session: Session, words: Words) -> None:
 async def domainname(session: Session, words: Words) -> None:
     if session.opener is None:
         raise NetInfoError(NiStatus.NI_INVALIDDOMAIN, "a database without a server has no name")
-    out(await session.opener.name_of(session.domain))
+    session.tell(await session.opener.name_of(session.domain))
 
 
 async def rparent(session: Session, words: Words) -> None:
@@ -312,7 +336,7 @@ async def cd(session: Session, words: Words) -> None:
 
 
 async def pwd(session: Session, words: Words) -> None:
-    out(session.cwd)
+    session.tell(session.shown(session.cwd))
 
 
 async def echo(session: Session, words: Words) -> None:

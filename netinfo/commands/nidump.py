@@ -11,12 +11,15 @@ from netinfo.client.errors import NetInfoError
 from netinfo.commands.niutil import DIALECT, dialect_of
 from netinfo.commands.tool import (
     COMMON,
+    DOMAINS,
     JSON,
+    PATHS,
     Option,
     UsageError,
     describe,
     directory,
     json_properties,
+    manual,
     open_domain,
     out,
     out_json,
@@ -31,15 +34,19 @@ from wire.formats.netinfo import NiStatus
 RAW = Option(("-r",), "raw: DIRECTORY and everything below it, in a form that niload -r reads")
 OPTIONS = (RAW, *COMMON, DIALECT, JSON)
 
-HELP = f"""usage: nidump [OPTIONS] FORMAT DOMAIN
-       nidump [OPTIONS] -r DIRECTORY DOMAIN
-
-Options:
-{describe(OPTIONS)}
-
-FORMAT is one of {" ".join(FORMATS)}.
-DOMAIN is a path of domains (. .. / /name), HOST:PORT, or with -t HOST/TAG.
-"""
+HELP = manual(
+    """usage: nidump [OPTIONS] FORMAT DOMAIN
+       nidump [OPTIONS] -r DIRECTORY DOMAIN""",
+    "Prints the directories of a domain as one of Unix's flat files, or as raw text.",
+    f"Options:\n{describe(OPTIONS)}",
+    f"FORMAT is one of {' '.join(list(FORMATS)[:9])}\n{' '.join(list(FORMATS)[9:])}.",
+    DOMAINS,
+    PATHS,
+    examples="""\
+nidump passwd /
+nidump --dialect apple hosts -t srv/network     as Mac OS X's nidump printed them
+nidump -r / -t srv/network > network.raw        everything; niload -r reads it""",
+)
 
 
 async def nidump(argv: list[str]) -> int:

@@ -11,7 +11,9 @@ from netinfo.client.names import LOCAL_TAG, TaggedServer
 from netinfo.client.opening import Opener
 from netinfo.commands.niutil import print_properties
 from netinfo.commands.tool import (
+    DOMAINS,
     JSON,
+    PATHS,
     PCAP,
     TAGGED,
     TIMEOUT,
@@ -19,6 +21,7 @@ from netinfo.commands.tool import (
     UsageError,
     describe,
     json_properties,
+    manual,
     open_domain,
     opener_of,
     out,
@@ -38,13 +41,17 @@ OPTIONS = (ALL, NO_LOCAL, VERBOSE, PRINT, TAGGED, TIMEOUT, PCAP, JSON)
 TIMEOUT_DEFAULT = 2.0
 DEPTH = 32
 
-HELP = f"""usage: nifind [OPTIONS] DIRECTORY [DOMAIN]
-
-Options:
-{describe(OPTIONS)}
-
-Looks in DOMAIN, by default the local one, and in every domain above it.
-"""
+HELP = manual(
+    "usage: nifind [OPTIONS] DIRECTORY [DOMAIN]",
+    "Looks for a directory in DOMAIN, by default the local one, and in every domain above it.",
+    f"Options:\n{describe(OPTIONS)}",
+    DOMAINS,
+    PATHS,
+    examples="""\
+nifind /users/ann
+nifind -v -p /machines/name=srv
+nifind -a -n /users/root                        in every domain but the local ones""",
+)
 
 
 async def climbing(how: Opener, start: Domain) -> AsyncIterator[Domain]:

@@ -10,10 +10,13 @@ from netinfo.client import editing
 from netinfo.client.domain import Domain
 from netinfo.commands.tool import (
     COMMON,
+    DOMAINS,
     JSON,
+    PATHS,
     UsageError,
     describe,
     directory,
+    manual,
     open_domain,
     out,
     out_json,
@@ -25,14 +28,17 @@ from wire.formats.netinfo import NiId, Property
 
 OPTIONS = (*COMMON, JSON)
 
-HELP = f"""usage: nigrep [OPTIONS] REGEXP DOMAIN [DIRECTORY...]
-
-Options:
-{describe(OPTIONS)}
-
-Prints every property whose name or one of whose values matches, from the root or from the directories
-given, depth first.
-"""
+HELP = manual(
+    "usage: nigrep [OPTIONS] REGEXP DOMAIN [DIRECTORY...]",
+    """Prints every property whose name or one of whose values matches an extended regular
+expression (Python's kind), from the root or from the directories given, depth first.""",
+    f"Options:\n{describe(OPTIONS)}",
+    DOMAINS,
+    PATHS,
+    examples=r"""
+nigrep '^192\.42' / /machines
+nigrep -t '/bin/csh$' srv/network /users""".lstrip(),
+)
 
 Hit = tuple[NiId, bytes, Property]
 

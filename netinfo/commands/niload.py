@@ -14,12 +14,14 @@ from netinfo.client.errors import NetInfoError
 from netinfo.commands.niutil import DIALECT, dialect_of
 from netinfo.commands.tool import (
     COMMON,
+    DOMAINS,
     USAGE,
     Arguments,
     Option,
     ToolError,
     UsageError,
     describe,
+    manual,
     open_domain,
     parse_around,
     run_tool,
@@ -41,18 +43,23 @@ LONG = 3600.0
 """Seconds that a load may wait for one answer, as the original did."""
 
 LOADABLE = [name for name, form in FORMATS.items() if form.load]
-HELP = f"""usage: niload [OPTIONS] FORMAT DOMAIN < FILE
-       niload [OPTIONS] -r DIRECTORY DOMAIN < FILE
+HELP = manual(
+    """usage: niload [OPTIONS] FORMAT DOMAIN < FILE
+       niload [OPTIONS] -r DIRECTORY DOMAIN < FILE""",
+    """Loads one of Unix's flat files, or raw text, into a domain.
 
-Options:
-{describe(OPTIONS)}
-
-FORMAT is one of {" ".join(LOADABLE)}.
-DOMAIN is a path of domains (. .. / /name), HOST:PORT, or with -t HOST/TAG.
-
-An item whose name is in the domain already gets the properties of the input: beside those it has (next), or
-in their place (apple). With -r the directory's properties and everything below it are replaced.
-"""
+An item whose name is in the domain already gets the properties of the input: beside those it
+has (next), or in their place (apple). With -r the directory's properties and everything below
+it are replaced. The whole input is read, and refused if there is a mistake in it, before
+anything is changed.""",
+    f"Options:\n{describe(OPTIONS)}",
+    f"FORMAT is one of {' '.join(LOADABLE[:9])}\n{' '.join(LOADABLE[9:])}.",
+    DOMAINS,
+    examples="""\
+niload -v hosts -t srv/network < /etc/hosts
+niload -d passwd -u root / < passwd             and destroy users that the file lacks
+niload -r / -t srv/network < network.raw""",
+)
 
 
 @attrs.frozen

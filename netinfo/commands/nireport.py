@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from netinfo.commands.tool import (
     COMMON,
+    DOMAINS,
     JSON,
+    PATHS,
     UsageError,
     describe,
     directory,
+    manual,
     open_domain,
     out,
     out_json,
@@ -22,14 +25,17 @@ from netinfo.commands.tool import (
 OPTIONS = (*COMMON, JSON)
 NO_VALUE = b"#NoValue#"
 
-HELP = f"""usage: nireport [OPTIONS] DOMAIN DIRECTORY PROPERTY...
-
-Options:
-{describe(OPTIONS)}
-
-Prints one line for each child: its values joined by commas, a tab after each column, #NoValue# where there
-is none.
-"""
+HELP = manual(
+    "usage: nireport [OPTIONS] DOMAIN DIRECTORY PROPERTY...",
+    """Prints one line for each child of a directory: the values of each property joined by
+commas, a tab after each column, #NoValue# where there is none.""",
+    f"Options:\n{describe(OPTIONS)}",
+    DOMAINS,
+    PATHS,
+    examples="""\
+nireport / /users name uid home
+nireport -t srv/network /machines name ip_address serves""",
+)
 
 
 async def nireport(argv: list[str]) -> int:

@@ -13,7 +13,9 @@ from netinfo.client.domain import Domain
 from netinfo.client.errors import CannotConnectError, NetInfoError
 from netinfo.commands.tool import (
     COMMON,
+    DOMAINS,
     JSON,
+    PATHS,
     Arguments,
     Option,
     ToolError,
@@ -22,12 +24,14 @@ from netinfo.commands.tool import (
     directory,
     exit_code,
     json_properties,
+    manual,
     open_domain,
     opener_of,
     out,
     out_json,
     parse,
     run_tool,
+    table,
     text,
 )
 from netinfo.flat.model import Dialect
@@ -292,19 +296,21 @@ OPERATIONS = {
 ALIASES = {"stat": "statistics"}
 
 
-def _help() -> str:
-    lines = ["usage: niutil -OPERATION [OPTIONS] DOMAIN [OPERANDS]", "", "Operations:"]
-    width = max(len(name) + len(each.operands) for name, each in OPERATIONS.items()) + 11
-    for name, each in OPERATIONS.items():
-        lines.append(f"  {f'-{name} DOMAIN {each.operands}':<{width}}{each.doc}")
-    lines += ["", "Options, after the operation:", describe(OPTIONS), ""]
-    lines += [
-        "DOMAIN is a path of domains (. .. / /name), HOST:PORT, or with -t HOST/TAG.",
-        "PATH is a directory's path such as /users/ann or /users/uid=101, or its number.",
-        "Exit code: 0 done, 1 usage, 100 + NetInfo status, 199 no answer, 200 no connection.",
-        "",
-    ]
-    return "\n".join(lines)
+_ROWS = table((f"-{name} DOMAIN {each.operands}".rstrip(), each.doc) for name, each in OPERATIONS.items())
+HELP = manual(
+    "usage: niutil -OPERATION [OPTIONS] DOMAIN [OPERANDS]",
+    "Reads and changes a domain's directories and properties.",
+    f"Operations:\n{_ROWS}",
+    f"Options, after the operation:\n{describe(OPTIONS)}",
+    DOMAINS,
+    PATHS,
+    examples="""\
+niutil -list . /users                           the local domain's users
+niutil -read / /machines/srv                    a machine, in the root domain
+niutil -createprop -t srv/network /users/ann shell /bin/csh
+niutil -createprop -u ann -t srv/network /users/ann passwd anABErWqW8xEs
+niutil -statistics 127.0.0.1:10877              the server at that port""",
+)
 
 
 async def niutil(argv: list[str]) -> int:
@@ -339,4 +345,4 @@ async def niutil(argv: list[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_tool("niutil", _help(), niutil, argv)
+    run_tool("niutil", HELP, niutil, argv)

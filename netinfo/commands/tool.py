@@ -21,15 +21,14 @@ from netinfo.client.errors import CannotConnectError, NetInfoError
 from netinfo.client.names import (
     BadNameError,
     DirectServer,
-    DomainName,
     NameProblem,
     TaggedServer,
     local_portmapper,
     parse_server,
-    parse_tool_domain,
 )
 from netinfo.client.network import run
 from netinfo.client.opening import Opener
+from netinfo.client.sources import Source, parse_tool_source
 from wire.formats.netinfo import NiId, NiStatus, Property
 from wire.transport.errors import TransportError
 
@@ -130,9 +129,33 @@ def parse_around(argv: Sequence[str], known: Sequence[Option]) -> Arguments:
 
 def describe(options: Iterable[Option]) -> str:
     """The options as lines of a help text."""
-    rows = [(", ".join(o.names) + (f" {o.value}" if o.value else ""), o.doc) for o in (*options, HELP)]
-    width = max(len(left) for left, _ in rows)
-    return "\n".join(f"  {left:<{width}}  {doc}" for left, doc in rows)
+    return table((", ".join(o.names) + (f" {o.value}" if o.value else ""), o.doc) for o in (*options, HELP))
+
+
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Two columns as lines of a help text."""
+    listed = list(rows)
+    width = max(len(left) for left, _ in listed)
+    return "\n".join(f"  {left:<{width}}  {right}".rstrip() for left, right in listed)
+
+
+DOMAINS = """DOMAIN is a path of domains (. the local one, .. its parent, / the root, /name below it),
+HOST:PORT, TAG@HOST, PATH@HOST or netinfo://[USER@]HOST[/DOMAIN]; with -t it is HOST/TAG,
+or HOST:PMAP/TAG where the portmapper is at another port than 111."""
+PATHS = r"""A directory is a path such as /users/ann or /users/uid=101 (\/ and \= are the characters
+themselves), or a directory's number."""
+SURROUNDINGS = f"""Environment: GHOSTPORTS_PORTMAP=HOST:PORT stands in for 127.0.0.1:111,
+{PASSWORD_VARIABLE} is the password that -u and -p would ask for.
+
+Exit code: 0 done, 1 wrong usage, 100 + the NetInfo status (102 stale, 104 permission denied,
+105 no such directory, 106 no such property), 199 no answer, 200 no connection, 217 to 221
+a server's name that cannot be read or resolved."""
+
+
+def manual(usage: str, purpose: str, *sections: str, examples: str) -> str:
+    """A tool's help text: how it is called, what it does, its options and the rest, and examples."""
+    shown = "Examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines())
+    return "\n\n".join([usage, purpose, *sections, SURROUNDINGS, shown]) + "\n"
 
 
 # --- opening ----------------------------------------------------------------------------------------------
@@ -159,7 +182,9 @@ def network(arguments: Arguments) -> BlockingNetwork:
 
 def opener_of(domain: Domain) -> Opener:
     """How to reach more domains as this one was reached."""
-    return Opener(domain.network, local_portmapper(), domain.options)
+    server = domain.servers[0]
+    portmapper = server.portmapper if isinstance(server, TaggedServer) else local_portmapper()
+    return Opener(domain.network, portmapper, domain.options)
 
 
 async def open_domain(arguments: Arguments, name: str, default_timeout: float = 30.0) -> Domain:
@@ -167,16 +192,35 @@ async def open_domain(arguments: Arguments, name: str, default_timeout: float = 
 
     Raises `UsageError`, and `ToolError` with the original's exit codes.
     """
-    timeout = arguments.number(TIMEOUT, default_timeout)
+    source = parse_name(arguments, name)
+    if source.directory:
+        raise UsageError(f"{name} names a directory, which has an operand of its own here")
+    return await open_source(arguments, source, name, default_timeout)
+
+
+def parse_name(arguments: Arguments, name: str) -> Source:
+    """What a DOMAIN operand means, with -t or without. Raises `UsageError`, and `ToolError` with the original's exit
+    codes."""
     try:
-        portmapper = local_portmapper()
+        local = local_portmapper()
     except BadNameError as error:
         raise UsageError(str(error)) from None
-    how = Opener(network(arguments), portmapper, Options(timeout, max(timeout, 60.0)))
     try:
-        parsed = _parse_name(arguments, name, how.portmapper.port)
+        if arguments.has(TAGGED):
+            return Source(parse_server(name, local.port))
+        return parse_tool_source(name, local)
     except BadNameError as error:
         raise ToolError(str(error), BAD_SERVER_BASE + error.problem) from None
+
+
+async def open_source(
+    arguments: Arguments, source: Source, name: str, default_timeout: float = 30.0
+) -> Domain:
+    """A domain as `parse_name` gave it; *name* is what messages call it. Raises as `open_domain`."""
+    timeout = arguments.number(TIMEOUT, default_timeout)
+    options = Options(timeout, max(timeout, 60.0))
+    how = Opener(network(arguments), source.portmapper or local_portmapper(), options)
+    parsed = source.domain
     if isinstance(parsed, (TaggedServer, DirectServer)):
         host = parsed.host if isinstance(parsed, DirectServer) else parsed.portmapper.host
         try:
@@ -189,22 +233,26 @@ async def open_domain(arguments: Arguments, name: str, default_timeout: float = 
         raise ToolError(f"can't connect to domain {name}: {error.reason}", CANNOT_CONNECT) from None
     except NetInfoError as error:
         raise ToolError(f"can't connect to domain {name}: {error}", CANNOT_CONNECT) from None
-    await authenticate(domain, arguments)
+    await authenticate(domain, arguments, source)
     return domain
 
 
-def _parse_name(arguments: Arguments, name: str, portmapper_port: int) -> DomainName:
-    if arguments.has(TAGGED):
-        return parse_server(name, portmapper_port)
-    return parse_tool_domain(name)
-
-
-async def authenticate(domain: Domain, arguments: Arguments) -> None:
-    """Use the user and password of -u, -p and -P, the environment or the terminal (NETINFO 6.5)."""
-    if not (arguments.has(USER) or arguments.has(PROMPT) or arguments.has(PASSWORD)):
+async def authenticate(domain: Domain, arguments: Arguments, source: Source) -> None:
+    """Use the user and password of -u, -p and -P, a URL, the environment or the terminal (NETINFO 6.5)."""
+    if not (any(map(arguments.has, (USER, PROMPT, PASSWORD))) or source.user is not None):
         return
-    user = arguments.get(USER, ROOT_USER)
-    password = arguments.get(PASSWORD) if arguments.has(PASSWORD) else os.environ.get(PASSWORD_VARIABLE)
+    user = arguments.get(USER) or source.user or ROOT_USER
+    try:
+        await domain.authenticate(os.fsencode(user), password_for(user, arguments, source.password))
+    except ValueError as error:
+        raise ToolError(str(error), USAGE) from None
+
+
+def password_for(user: str, arguments: Arguments, known: str | None = None) -> str:
+    """The password of -P, a *known* one, that of the environment, or what the terminal answers. Raises `ToolError`."""
+    password = arguments.get(PASSWORD) if arguments.has(PASSWORD) else known
+    if password is None:
+        password = os.environ.get(PASSWORD_VARIABLE)
     if password is None:
         import getpass
 
@@ -212,10 +260,7 @@ async def authenticate(domain: Domain, arguments: Arguments) -> None:
             password = getpass.getpass(f"Password for {user}: ")
         except (OSError, EOFError):
             raise ToolError(f"nobody can be asked for a password: set {PASSWORD_VARIABLE}", USAGE) from None
-    try:
-        await domain.authenticate(os.fsencode(user), password)
-    except ValueError as error:
-        raise ToolError(str(error), USAGE) from None
+    return password
 
 
 async def directory(domain: Domain, path: bytes) -> NiId:

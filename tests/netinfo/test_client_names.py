@@ -9,10 +9,8 @@ from netinfo.client.names import (
     TaggedServer,
     escape,
     local_portmapper,
-    parse_domain,
     parse_domain_path,
     parse_server,
-    parse_tool_domain,
     unescape,
 )
 
@@ -29,7 +27,6 @@ from netinfo.client.names import (
 )
 def test_server_names(text: str, server: object) -> None:
     assert parse_server(text) == server
-    assert parse_domain(text) == server
 
 
 @pytest.mark.parametrize(
@@ -70,21 +67,6 @@ def test_bad_server_names_say_what_is_missing(text: str, problem: NameProblem) -
 )
 def test_domain_paths(text: str, absolute: bool, steps: tuple[bytes, ...]) -> None:
     assert parse_domain_path(text) == DomainPath(absolute, steps)
-    assert parse_domain(text) == DomainPath(absolute, steps) or "\\/" in text
-    assert parse_tool_domain(text) == DomainPath(absolute, steps)
-
-
-def test_a_tool_reads_host_slash_tag_as_a_path_unless_told() -> None:
-    assert parse_tool_domain("sales/east") == DomainPath(False, (b"sales", b"east"))
-    assert parse_tool_domain("127.0.0.1:10877") == DirectServer("127.0.0.1", 10877)
-    assert parse_tool_domain("network@srv") == TaggedServer(Portmapper("srv"), b"network")
-
-
-@pytest.mark.parametrize(
-    "text", ["srv/network", "127.0.0.1:10111/network", "127.0.0.1:10877", "/", "/a/b", "..", "."]
-)
-def test_a_name_prints_as_it_was_written(text: str) -> None:
-    assert str(parse_domain(text)) == text
 
 
 def test_escapes_survive_the_round_trip() -> None:

@@ -10,9 +10,10 @@ from netinfo.access import HISTORIC, Access, Caller
 from netinfo.addresses import to_number, to_text
 from netinfo.client.domain import Domain, Options, credential
 from netinfo.client.errors import CannotConnectError, NetInfoError
-from netinfo.client.names import DirectServer, Portmapper, parse_domain, parse_domain_path
+from netinfo.client.names import DirectServer, Portmapper, parse_domain_path
 from netinfo.client.network import run
 from netinfo.client.opening import NETINFO_LOCAL_PORT, Opener
+from netinfo.client.sources import parse_source
 from netinfo.domain import Domain as Rules
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.rawformat import load, plant
@@ -85,7 +86,7 @@ class World:
         return self.rules[place].call(procedure.number, argument, SU)
 
     def open(self, name: str) -> Domain:
-        return run(self.opener.open(parse_domain(name, 10111)))
+        return run(self.opener.open(parse_source(name, Portmapper(port=10111)).domain))
 
 
 @pytest.mark.parametrize(

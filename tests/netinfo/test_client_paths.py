@@ -1,6 +1,6 @@
 import pytest
 
-from netinfo.client.paths import DirectoryPath, Step, parse_path
+from netinfo.client.paths import DirectoryPath, Step, parse_path, parse_x500
 
 
 def names(*values: bytes) -> tuple[Step, ...]:
@@ -30,3 +30,26 @@ def test_paths(path: bytes, absolute: bool, steps: tuple[Step, ...]) -> None:
 @pytest.mark.parametrize("path", [b"/", b"/users/uid=0", b"/a\\/b", b"/a\\=b", b"ann"])
 def test_a_path_prints_as_it_was_written(path: bytes) -> None:
     assert bytes(parse_path(path)) == path
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (b"", b"/"),
+        (b"name=users", b"/users"),
+        (b"uid=101, name=users", b"/users/uid=101"),
+        (b"ann,users", b"/users/ann"),
+        (b"a\\,b,users", b"/users/a,b"),
+        (b"name=a\\=b", b"/a\\=b"),
+        (b"name=a/b", b"/a\\/b"),
+    ],
+)
+def test_x500_names(name: bytes, path: bytes) -> None:
+    parsed = parse_x500(name)
+    assert bytes(parsed) == path
+    assert parse_x500(parsed.to_x500()) == parsed
+
+
+def test_x500_names_write_every_key() -> None:
+    assert parse_path(b"/users/uid=101").to_x500() == b"uid=101,name=users"
+    assert parse_path(b"/a,b\\=c").to_x500() == b"name=a\\,b\\=c"

@@ -67,6 +67,44 @@ def test_verbose_and_json(host: Served, tool: Tool) -> None:
     assert json.loads(tool("nicl", "--json", host.network, "stats").out)["checksum"]
 
 
+def test_json_of_single_texts(host: Served, tool: Tool) -> None:
+    for words, text in ((("path", "/users/ann"), "/users/ann"), (("pwd",), "/"), (("domainname",), "/")):
+        assert json.loads(tool("nicl", "--json", "-t", host.by_tag(), *words).out) == text
+
+
+def test_x500_names(run: Any) -> None:
+    x500 = ("-x500",)
+    assert run("create", "uid=7,name=users", options=x500).code == 0
+    assert run("read", "/users/uid=7").out == "uid: 7\n"
+    assert run("create", "name=ann,name=users", "uid", "8", options=x500).code == 0
+    assert run("path", "ann,users", options=x500).out == "name=ann,name=users\n"
+    assert run("search", "", "0", "9", "uid", "8", options=x500).out.split()[1] == "name=ann,name=users"
+    session = b"cd name=ann,name=users\npwd\nread .\ncd ..\npwd\n"
+    assert run(options=x500, stdin=session).lines() == [
+        "name=ann,name=users",
+        "name: ann",
+        "uid: 8",
+        "name=users",
+    ]
+
+
+def test_a_url_names_domain_user_and_directory(
+    host: Served, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = f"netinfo://{host.portmapper}/network"
+    assert tool("nicl", f"{where}:/users", stdin=b"pwd\nread ann uid\n").lines() == ["/users", "uid: 101"]
+    assert tool("nicl", f"{where}:/nowhere", "pwd").code == 105
+    number = tool("niutil", "-list", host.network, "/users").lines()[1].split()[0]
+    assert tool("nicl", f"{where}:{number}", "pwd").out == "/users/ann\n"
+    known = where.replace("//", "//ann:pencil@")
+    assert tool("nicl", known, "merge", "/users/ann", "passwd", "anSWiXamh5bAA").code == 0
+    assert tool("nicl", where.replace("//", "//zed:x@"), "pwd").code == 121
+    monkeypatch.setattr("getpass.getpass", lambda prompt: {"Password for ann: ": "pencil"}[prompt])
+    assert tool("niutil", "-read", where.replace("//", "//ann@"), "/users/ann").code == 0
+    refused = tool("niutil", "-read", f"{where}:/users", "ann")
+    assert (refused.code, "names a directory" in refused.err) == (1, True)
+
+
 def test_changing(run: Any) -> None:
     assert run("create", "/users/ann").code == 0
     assert run("create", "/users/ann", "uid", "101").code == 0
