@@ -9,18 +9,20 @@ lives, is handed in.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import attrs
 from twisted.logger import Logger
 
-from netinfo.addresses import is_loopback
+from netinfo.access import Throttle, password_of
+from netinfo.addresses import is_loopback, to_text
 from netinfo.generation import Generation
 from netinfo.seldom import Seldom
 from wire.formats.netinfo import NiStatus, Result
 from wire.formats.nibind import NIBIND, REGISTRATION_LIMIT, AddrInfo, BindArgs, CloneArgs, Registration
-from wire.formats.rpc import AcceptStatus, AuthStatus
+from wire.formats.rpc import AcceptStatus, AuthStatus, AuthUnix
 from wire.transport.errors import TransportError
 from wire.transport.rpc_server import NO_REPLY, AcceptError, IncomingCall, Reject
 from wire.transport.tap import Address, Transport
@@ -71,6 +73,12 @@ class Domains(Protocol):
     def is_alive(self, registration: Registration) -> Awaitable[bool]:
         """Whether the domain server of a registration answers PING within 1 s."""
 
+    def real_tag(self, tag: bytes, client: str) -> bytes:
+        """The tag of the domain that a client with this address means by *tag*, which may be an alias."""
+
+    def is_root_password(self, password: bytes) -> Awaitable[bool]:
+        """Whether it is the password of this host's root."""
+
 
 class Registry:
     """Tag -> ports, at most 32 of them, because LISTREG's reply holds no more (NETINFO 1.2)."""
@@ -116,6 +124,8 @@ class BinderService:
     is_privileged: Callable[[Address, Address, Transport], bool]
     """Whether a peer may change things: (peer, local address, transport) -> bool (NETINFO 3.6)."""
     generation: Generation
+    throttle: Throttle = attrs.Factory(Throttle)
+    clock: Callable[[], float] = time.monotonic
     program = NIBIND
     _asking: int = attrs.field(default=0, init=False)
     _telling: Seldom = attrs.field(factory=Seldom, init=False)
@@ -131,21 +141,49 @@ class BinderService:
 
     def serve(self, call: IncomingCall) -> Any:
         name, argument = call.procedure.name, call.argument
-        if call.procedure.mutates and not self.is_privileged(call.peer, call.local, call.transport):
-            if self._telling():
-                log.warn(
-                    "{name} from {peer} refused: it is not this host's superuser", name=name, peer=call.peer
-                )
-            return NiStatus.NI_PERM
+        if not call.procedure.mutates:
+            return self._tell(name, argument, call.peer.host)
+        if self.is_privileged(call.peer, call.local, call.transport):
+            return self._change(name, argument)
+        if self.generation.binder_takes_password and isinstance(call.credential.body, AuthUnix):
+            return self._change_by_password(call, password_of(call.credential.body))
+        return self._refuse(call)
+
+    def _refuse(self, call: IncomingCall) -> NiStatus:
+        if self._telling():
+            log.warn(
+                "{name} from {peer} refused: it is not this host's superuser",
+                name=call.procedure.name,
+                peer=call.peer,
+            )
+        return NiStatus.NI_PERM
+
+    async def _change_by_password(self, call: IncomingCall, password: bytes) -> Any:
+        """For whoever knows root's password; the uid does not matter (NETINFO 3.6)."""
+        host = call.peer.host
+        if self.throttle.blocks(host, self.clock()):
+            return self._refuse(call)
+        if not await self.domains.is_root_password(password):
+            self.throttle.failed(host, self.clock())
+            return self._refuse(call)
+        changed = self._change(call.procedure.name, call.argument)
+        return await changed if isinstance(changed, Awaitable) else changed
+
+    def _tell(self, name: str, argument: Any, client: str) -> Any:
+        """What anybody may ask."""
         match name:
             case "PING":
                 return None
             case "GETREGISTER":
-                return self._getregister(cut(argument))
+                return self._getregister(self._meant(argument, client))
             case "LISTREG":
                 return Result(NiStatus.NI_OK, self.registry.entries())
-            case "BIND":
+            case _:
                 return self._bind(argument)
+
+    def _change(self, name: str, argument: Any) -> Any:
+        """What the superuser may do."""
+        match name:
             case "REGISTER":
                 return self._register(argument)
             case "UNREGISTER":
@@ -159,6 +197,11 @@ class BinderService:
                 return self._create(args.tag, lambda: self.domains.create_clone(args))
             case _:
                 return self._destroy(cut(argument))
+
+    def _meant(self, tag: bytes, client: str) -> bytes:
+        """The tag of the domain that a client means."""
+        tag = cut(tag)
+        return self.domains.real_tag(tag, client) if self.generation.tag_aliases else tag
 
     async def _getregister(self, tag: bytes) -> Result:
         entry = self.registry.find(tag)
@@ -206,7 +249,7 @@ class BinderService:
 
     async def _bind(self, args: BindArgs) -> Any:
         """Pass the question on; only a yes is answered (NETINFO 4.2)."""
-        entry = self.registry.find(cut(args.server_tag))
+        entry = self.registry.find(self._meant(args.server_tag, to_text(args.client_address)))
         if entry is not None and self._asking < BINDS_AT_ONCE:
             self._asking += 1
             try:

@@ -34,6 +34,8 @@ class Surroundings:
     """A server of the parent domain that was found alive (NETINFO 4.3)."""
     forced_root: bool = False
     """Never has a parent (netinfod -n)."""
+    locked: bool = False
+    """Nothing may be written until whoever locked the database unlocks it (NETINFO 2.5)."""
     sending: int = 0
     """READALL replies under way."""
     receiving: bool = False

@@ -46,6 +46,8 @@ class Generation:
     """uid 0 and the members of group `admin` are superusers (NETINFO 3.2)."""
     busy_while_sending: bool
     """Writes get NI_MASTERBUSY while a READALL is sent; READALL gets it while updates wait (NETINFO 5.3)."""
+    sigint_locks: bool
+    """A first SIGINT locks the database, so that writes get NI_MASTERBUSY, the next unlocks it (NETINFO 2.5)."""
     anonymous_updates: bool
     """A clone takes no update with an AUTH_UNIX credential (NETINFO 3.5)."""
     orphan_updates: bool
@@ -56,6 +58,10 @@ class Generation:
     """A BIND that is not served stays without reply, instead of RPC SYSTEM_ERR (NETINFO 2.6)."""
     registers_over_udp: bool
     """The binder takes REGISTER and UNREGISTER from loopback over UDP (NETINFO 1.1)."""
+    tag_aliases: bool
+    """The binder knows domains under the aliases that their roots name for some clients (NETINFO 4.2)."""
+    binder_takes_password: bool
+    """The binder obeys whoever knows the password of this host's root, wherever the call comes from (NETINFO 3.6)."""
     binder_pings: bool
     """The binder's GETREGISTER first asks the domain server whether it lives (NETINFO 4.2)."""
     silent_parent: NiStatus
@@ -90,11 +96,14 @@ NEXT = Generation(
     every_user_of_uid=False,
     promotes_admins=False,
     busy_while_sending=False,
+    sigint_locks=False,
     anonymous_updates=False,
     orphan_updates=False,
     full_statistics=False,
     unserved_bind_silent=True,
     registers_over_udp=True,
+    tag_aliases=False,
+    binder_takes_password=False,
     binder_pings=False,
     silent_parent=NiStatus.NI_NORESPONSE,
     anonymous_binding=False,
@@ -120,11 +129,14 @@ APPLE = Generation(
     every_user_of_uid=True,
     promotes_admins=True,
     busy_while_sending=True,
+    sigint_locks=True,
     anonymous_updates=True,
     orphan_updates=True,
     full_statistics=True,
     unserved_bind_silent=False,
     registers_over_udp=False,
+    tag_aliases=True,
+    binder_takes_password=True,
     binder_pings=True,
     silent_parent=NiStatus.NI_NETROOT,
     anonymous_binding=True,

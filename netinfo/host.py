@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from netinfo import starter
+from netinfo import aliases, starter
+from netinfo.access import crypt_matches
 from netinfo.addresses import ANY, to_text
 from netinfo.binder import BinderService, DomainError, Registry, is_tag
-from netinfo.client.names import Portmapper
+from netinfo.client.names import LOCAL_TAG, Portmapper
 from netinfo.client.network import Network
 from netinfo.client.reactor import ReactorNetwork
+from netinfo.index import first
 from netinfo.portmapper import PortmapperService, PortmapTable, register_itself
 from netinfo.ports import Ports
 from netinfo.rawformat import Branch, plant
@@ -73,6 +76,7 @@ class Host:
         self._binder_rpc = RpcServer([self.binder], settings.limits, settings.taps, "nibindd")
         self._portmapper_rpc = RpcServer([self.portmapper], settings.limits, settings.taps, "portmap")
         self._registered_at: Portmapper | None = None
+        self._verifications = DeferredSemaphore(1)
 
     @property
     def loopback(self) -> str:
@@ -227,6 +231,16 @@ class Host:
 
     async def is_alive(self, registration: Registration) -> bool:
         return await self._answers(registration, "PING", None, PING_PATIENCE)
+
+    def real_tag(self, tag: bytes, client: str) -> bytes:
+        return aliases.real_tag(tag, client, ((t, s.domain.tree) for t, s in self.servers.items()))
+
+    async def is_root_password(self, password: bytes) -> bool:
+        """The host's root is, as on a NeXT, the user `root` of its domain `local`."""
+        local = self.servers.get(LOCAL_TAG)
+        root = local and local.domain.tree.path(b"users", b"root")
+        stored = next(iter(first(root.properties, b"passwd")), b"") if root else b""
+        return bool(stored) and await self._verifications.run(deferToThread, crypt_matches, password, stored)
 
     async def _answers(self, registration: Registration, name: str, argument: Any, patience: float) -> bool:
         port = registration.addresses.udp_port

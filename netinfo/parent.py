@@ -141,7 +141,7 @@ class ParentFinder:
         """BIND through the portmapper of every candidate; the first that answers is the parent."""
         targets = []
         tags = []
-        for address, tag in self._spread(candidates):
+        for address, tag in dict.fromkeys(self._spread(candidates)):
             args = BindArgs(to_number(self.address), self.domain.tag, tag)
             procedure = NIBIND.by_name["BIND"]
             callit = CallitArgs(
@@ -163,16 +163,23 @@ class ParentFinder:
             if server.address != BROADCAST:
                 yield server.address, server.tag
                 continue
-            for interface in self.interfaces():
-                if not is_loopback(interface.address):
-                    yield interface.broadcast, server.tag
+            for interface in self._interfaces():
+                yield interface.broadcast, server.tag
+
+    def _interfaces(self) -> tuple[Interface, ...]:
+        """The networks that this server is on. One that is known by a loopback address is on that alone: no other host
+        could answer it, and nothing of it shall leave the machine."""
+        if is_loopback(self.address):
+            return (Interface("loopback", self.address, "255.0.0.0", self.address),)
+        return tuple(each for each in self.interfaces() if not is_loopback(each.address))
 
     async def _search_as_apple(self) -> Binding | None:
         """First whoever is there, even if it does not know us ("anonymous binding"); then by BIND, in three
         rounds."""
         found = hierarchy.candidates(self.domain.tree)
-        rounds = hierarchy.apple_rounds(found, self.domain.tag, self.interfaces(), self.shuffle)
-        broadcasts = {BROADCAST} | {interface.broadcast for interface in self.interfaces()}
+        interfaces = self._interfaces()
+        rounds = hierarchy.apple_rounds(found, self.domain.tag, interfaces, self.shuffle)
+        broadcasts = {BROADCAST} | {each.broadcast for each in interfaces if each.broadcast != each.address}
         for server in rounds[-1] if rounds else ():
             if server.address not in broadcasts and await self._answers(server):
                 return Binding(server.tag, to_number(server.address))

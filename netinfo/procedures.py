@@ -250,7 +250,8 @@ def listall(domain: Domain, argument: NiId, caller: Caller) -> ListallBody:
 
 def authorize(domain: Domain, caller: Caller) -> Identity:
     """Who wants to write (NETINFO 2.5, step 1)."""
-    if domain.generation.busy_while_sending and domain.surroundings.sending:
+    around = domain.surroundings
+    if around.locked or (around.sending and domain.generation.busy_while_sending):
         raise StatusError(NiStatus.NI_MASTERBUSY)
     if domain.clone:
         if not replication.is_update(domain, caller):

@@ -154,6 +154,13 @@ class DomainServer:
         if self.keeper is not None:
             self.keeper.close()
 
+    def toggle_lock(self) -> None:
+        """Refuse all changes with NI_MASTERBUSY, or let them in again, as Apple's servers did on SIGINT (NETINFO
+        2.5)."""
+        around = self.domain.surroundings
+        around.locked = not around.locked
+        log.info("{tag}: {what}", tag=self.tag.decode(), what="locked" if around.locked else "unlocked")
+
     def _ports_of_root(self) -> list[int]:
         """The root's `port`, which Apple's servers obeyed (NETINFO 1.1)."""
         root = self.domain.tree.get(ROOT)

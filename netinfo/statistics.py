@@ -86,6 +86,8 @@ def _write_locked(domain: Domain) -> str:
     around = domain.surroundings
     if domain.clone:
         return "clone (reading all)" if around.receiving else "clone"
+    if around.locked:
+        return "Yes (due to SIGINT)"
     if around.sending:
         return "Yes (a readall)" if around.sending == 1 else f"Yes ({around.sending} readalls)"
     return "No"

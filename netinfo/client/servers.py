@@ -10,7 +10,7 @@ from netinfo.client.network import Link, Network
 from wire.formats.netinfo import NETINFO, NiStatus
 from wire.formats.nibind import NIBIND, AddrInfo
 from wire.formats.portmap import IPPROTO_UDP, PORTMAP, Mapping
-from wire.formats.rpc import AUTH_NONE
+from wire.formats.rpc import AUTH_NONE, Auth
 
 UDP_PATIENCE = 5.0
 """Seconds for the portmapper and the binder to answer: five calls, one a second."""
@@ -66,6 +66,8 @@ async def connect_binder(network: Network, portmapper: Portmapper, protocol: int
     return await network.connect_tcp(host, port, NIBIND, patience)
 
 
-async def call_binder(link: Link, name: str, argument: Any, patience: float = UDP_PATIENCE) -> Any:
+async def call_binder(
+    link: Link, name: str, argument: Any, patience: float = UDP_PATIENCE, identity: Auth = AUTH_NONE
+) -> Any:
     """Call a procedure of the binder. Raises `TransportError`."""
-    return await link.call(NIBIND.by_name[name], argument, AUTH_NONE, patience)
+    return await link.call(NIBIND.by_name[name], argument, identity, patience)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from netinfo.addresses import to_number
+from netinfo.client.domain import credential
 from netinfo.client.errors import NetInfoError, status_text
 from netinfo.client.names import BadNameError, Portmapper, TaggedServer, local_portmapper, parse_server
 from netinfo.client.servers import call_binder, connect_binder
@@ -13,23 +15,31 @@ from netinfo.commands.tool import (
     BAD_SERVER_BASE,
     CANNOT_CONNECT,
     JSON,
+    PASSWORD,
     PCAP,
+    ROOT_USER,
     STATUS_BASE,
     TIMEOUT,
+    USAGE,
+    Arguments,
     Option,
     ToolError,
     UsageError,
     describe,
+    manual,
     network,
     out,
     out_json,
-    parse,
+    parse_around,
+    password_for,
     run_tool,
+    table,
     text,
 )
 from wire.formats.netinfo import NiStatus
 from wire.formats.nibind import AddrInfo, CloneArgs, Registration
 from wire.formats.portmap import IPPROTO_TCP
+from wire.formats.rpc import AUTH_NONE, Auth
 from wire.transport.errors import TransportError
 
 LIST = Option(("-l",), "list the host's domains")
@@ -37,23 +47,43 @@ GET = Option(("-g",), "show one domain's ports")
 MASTER = Option(("-m",), "make a master: a new domain called TAG")
 DESTROY = Option(("-d",), "destroy a domain: end its server and delete its database")
 UNREGISTER = Option(("-u",), "have the binder forget a tag")
+ALIAS = Option(("-a",), "register ALIAS as another tag of the domain served as TAG")
 CLONE = Option(("-c",), "make a clone called TAG of the domain that MASTER serves as MASTERTAG")
-OPERATIONS = (LIST, GET, MASTER, DESTROY, UNREGISTER, CLONE)
-OPTIONS = (TIMEOUT, PCAP, JSON)
+OPERATIONS = (LIST, GET, MASTER, DESTROY, UNREGISTER, ALIAS, CLONE)
+ROOT_PROMPT = Option(("-p",), "give the password of HOST's root, which Apple's binders accept from anywhere")
+OPTIONS = (ROOT_PROMPT, PASSWORD, TIMEOUT, PCAP, JSON)
 
-HELP = f"""usage: nidomain -l [HOST]
+HELP = manual(
+    """usage: nidomain -l [HOST]
        nidomain -g | -m | -d | -u TAG [HOST]
-       nidomain -c TAG MASTER/MASTERTAG [HOST]
+       nidomain -a TAG ALIAS [HOST]
+       nidomain -c TAG MASTER/MASTERTAG [HOST]""",
+    "Lists, makes and unmakes the domains of a host, through its binder.",
+    f"Operations:\n{table((operation.names[0], operation.doc) for operation in OPERATIONS)}",
+    f"Options, after the operation:\n{describe(OPTIONS)}",
+    """HOST is a host, or HOST:PMAP for another portmapper port than 111; without it, this host. Only
+the host's own superuser may change anything, or, where the binder is Apple's, who knows root's
+password. -m, -c: done means begun; -l shows the domain when it is served.""",
+    examples="""\
+nidomain -l
+nidomain -m network                             a new, nearly empty domain on this host
+nidomain -c network srv/network                 a clone of the one that srv serves
+nidomain -d network -p srv                      as root of srv, from elsewhere""",
+)
 
-Operations:
-{describe(OPERATIONS)}
 
-Options, after the operation:
-{describe(OPTIONS)}
+OPERANDS = {LIST: "", ALIAS: "TAG ALIAS", CLONE: "TAG MASTER/MASTERTAG"}
+"""What stands before HOST; else TAG."""
 
-HOST is a host, or HOST:PMAP for another portmapper port; without it, this host. Only this host's superuser
-may change anything.
-"""
+
+def identity_of(arguments: Arguments) -> Auth:
+    """The credential that -p and -P ask for: the root of the binder's host (NETINFO 3.6). Raises `ToolError`."""
+    if not (arguments.has(ROOT_PROMPT) or arguments.has(PASSWORD)):
+        return AUTH_NONE
+    try:
+        return credential(0, password_for(ROOT_USER, arguments))
+    except ValueError as error:
+        raise ToolError(str(error), USAGE) from None
 
 
 def host_of(name: str, local: Portmapper) -> Portmapper:
@@ -69,17 +99,16 @@ async def nidomain(argv: list[str]) -> int:
     if not argv or argv[0] not in names:
         raise UsageError("an operation comes first, such as -l")
     operation = names[argv[0]]
-    arguments = parse(argv[1:], OPTIONS)
+    arguments = parse_around(argv[1:], OPTIONS)
     operands = list(arguments.operands)
-    wanted = {LIST: 0, CLONE: 2}.get(operation, 1)
-    if not wanted <= len(operands) <= wanted + 1:
-        raise UsageError(
-            f"{argv[0]} takes {('no', 'a', 'a tag and a master')[wanted]} operand and at most a host"
-        )
+    wanted = OPERANDS.get(operation, "TAG").split()
+    if not len(wanted) <= len(operands) <= len(wanted) + 1:
+        raise UsageError(f"{argv[0]} takes {' '.join([*wanted, '[HOST]'])}")
+    identity = identity_of(arguments)
     patience = arguments.number(TIMEOUT, 30.0)
     try:
         local = local_portmapper()
-        portmapper = host_of(operands[wanted], local) if len(operands) > wanted else local
+        portmapper = host_of(operands[-1], local) if len(operands) > len(wanted) else local
         master = parse_server(operands[1], local.port) if operation is CLONE else None
     except BadNameError as error:
         raise ToolError(str(error), BAD_SERVER_BASE + error.problem) from None
@@ -88,27 +117,32 @@ async def nidomain(argv: list[str]) -> int:
         link = await connect_binder(reached, portmapper, IPPROTO_TCP, patience)
     except (TransportError, NetInfoError) as error:
         raise ToolError(f"no NetInfo binder on {portmapper.host}: {error}", CANNOT_CONNECT) from None
+
+    async def ask(name: str, argument: Any) -> Any:
+        return await call_binder(link, name, argument, patience, identity)
+
     try:
-        tag = os.fsencode(operands[0]) if operands and wanted else b""
+        tag = os.fsencode(operands[0]) if wanted else b""
         if operation is LIST:
-            result = await call_binder(link, "LISTREG", None, patience)
+            result = await ask("LISTREG", None)
             _check(result.status, operation)
             _show(result.body, arguments.has(JSON))
-        elif operation is GET:
-            result = await call_binder(link, "GETREGISTER", tag, patience)
+        elif operation in (GET, ALIAS):
+            result = await ask("GETREGISTER", tag)
             _check(result.status, operation)
-            _show([Registration(tag, result.body)], arguments.has(JSON))
+            if operation is GET:
+                _show([Registration(tag, result.body)], arguments.has(JSON))
+            else:
+                alias = Registration(os.fsencode(operands[1]), result.body)
+                _check(await ask("REGISTER", alias), operation)
         elif operation is CLONE:
             assert isinstance(master, TaggedServer)
             address = to_number(await reached.resolve(master.portmapper.host))
             name = os.fsencode(master.portmapper.host)
-            _check(
-                await call_binder(link, "CREATECLONE", CloneArgs(tag, name, address, master.tag), patience),
-                operation,
-            )
+            _check(await ask("CREATECLONE", CloneArgs(tag, name, address, master.tag)), operation)
         else:
             call = {MASTER: "CREATEMASTER", DESTROY: "DESTROYDOMAIN", UNREGISTER: "UNREGISTER"}[operation]
-            _check(await call_binder(link, call, tag, patience), operation)
+            _check(await ask(call, tag), operation)
     finally:
         link.close()
     return 0

@@ -3,6 +3,7 @@ reactor."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ async def start_netinfod(
     master: str | None,
     port: int | None,
     binder_at: Portmapper | None,
+    sigint_locks: bool = False,
 ) -> Stop:
     """Serve one domain, and tell the binder found through *binder_at*. Raises ProgramError and
     ListenError."""
@@ -71,6 +73,8 @@ async def start_netinfod(
         raise ProgramError(str(error)) from None
     server = DomainServer(reactor, tag, tree, settings, store, network)
     await server.start(Ports() if port is None else port)
+    if sigint_locks:
+        signal.signal(signal.SIGINT, lambda *_: reactor.callFromThread(server.toggle_lock))
     registered = binder_at is not None and await _register(network, binder_at, server)
 
     async def stop() -> None:

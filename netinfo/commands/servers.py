@@ -180,6 +180,11 @@ def checked_tag(tag: str) -> bytes:
 )
 @click.option("--root", "forced_root", is_flag=True, help="Never look for a parent domain.")
 @click.option("--register/--no-register", default=True, help="Tell this host's binder, if one runs.")
+@click.option(
+    "--sigint-locks",
+    is_flag=True,
+    help="With --generation apple: SIGINT (Ctrl-C) locks and unlocks the database, as it did; SIGTERM ends.",
+)
 @server_options
 @domain_options
 def netinfod(
@@ -190,6 +195,7 @@ def netinfod(
     port: int | None,
     forced_root: bool,
     register: bool,
+    sigint_locks: bool,
 ) -> None:
     """Serve one NetInfo domain.
 
@@ -198,13 +204,17 @@ def netinfod(
     """
     from netinfo.commands.running import start_netinfod
 
+    if sigint_locks and not running.settings.generation.sigint_locks:
+        raise click.UsageError("--sigint-locks is for --generation apple; NeXT's servers had nothing like it")
     raw_tag = checked_tag(tag)
     text = load_file.read_bytes() if load_file else None
     running = attrs.evolve(running, settings=attrs.evolve(running.settings, forced_root=forced_root))
     binder_at = running.portmapper if register else None
 
     async def start(reactor: Any, settings: Settings) -> Stop:
-        return await start_netinfod(reactor, settings, running.state, raw_tag, text, master, port, binder_at)
+        return await start_netinfod(
+            reactor, settings, running.state, raw_tag, text, master, port, binder_at, sigint_locks
+        )
 
     running.run(start)
 

@@ -8,13 +8,15 @@ from typing import Any
 import attrs
 import pytest
 
+from netinfo.addresses import to_number
 from netinfo.binder import BinderService, DomainError, Registry, is_tag
+from netinfo.client.domain import credential
 from netinfo.client.network import run
 from netinfo.generation import APPLE, NEXT, Generation
 from tests.netinfo.calls import ROOT_HERE, STRANGER, USER_HERE, incoming
 from wire.formats.netinfo import NiStatus, Result
 from wire.formats.nibind import NIBIND, AddrInfo, BindArgs, CloneArgs, Registration
-from wire.formats.rpc import AcceptStatus, AuthStatus
+from wire.formats.rpc import AUTH_NONE, AcceptStatus, Auth, AuthStatus
 from wire.transport.errors import RpcTimeout
 from wire.transport.rpc_server import NO_REPLY, AcceptError, Reject
 from wire.transport.tap import Address, Transport
@@ -74,6 +76,14 @@ class FakeDomains:
     fails: bool = False
     binds: bool | Exception = True
     alive: bool = True
+    aliases: dict[tuple[bytes, str], bytes] = attrs.Factory(dict)
+    password: bytes = b"secret"
+
+    def real_tag(self, tag: bytes, client: str) -> bytes:
+        return self.aliases.get((tag, client), tag)
+
+    async def is_root_password(self, password: bytes) -> bool:
+        return password == self.password
 
     async def create_master(self, tag: bytes) -> None:
         self._do(("master", tag))
@@ -107,12 +117,19 @@ class Bound:
         self.registry = Registry()
         self.registry.add(LOCAL)
         self.registry.add(NETWORK)
+        self.now = 0.0
         self.service = BinderService(
-            self.registry, self.domains, lambda peer, local, transport: peer == ROOT_HERE, generation
+            self.registry,
+            self.domains,
+            lambda peer, local, transport: peer == ROOT_HERE,
+            generation,
+            clock=lambda: self.now,
         )
 
-    def __call__(self, name: str, argument: Any = None, peer: Address = ROOT_HERE) -> Any:
-        result = self.service.serve(incoming(NIBIND, name, argument, peer))
+    def __call__(
+        self, name: str, argument: Any = None, peer: Address = ROOT_HERE, credential: Auth = AUTH_NONE
+    ) -> Any:
+        result = self.service.serve(incoming(NIBIND, name, argument, peer, credential=credential))
         return run(result) if isinstance(result, Coroutine) else result
 
 
@@ -257,3 +274,36 @@ def test_over_udp_only_what_is_harmless() -> None:
     assert refused_over("tcp", NEXT, STRANGER) == refused_over("tcp", APPLE, STRANGER) == set()
     assert refused_over("udp", NEXT, STRANGER) == refused_over("udp", APPLE, USER_HERE) == every_change
     assert refused_over("udp", NEXT, USER_HERE) == every_change - {"REGISTER", "UNREGISTER"}
+
+
+# --- Apple's additions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "argument"), CHANGES)
+def test_root_s_password_opens_apple_s_binder_to_others(name: str, argument: Any) -> None:
+    knows, guesses = credential(7, b"secret"), credential(0, b"guess")
+    assert Bound(NEXT)(name, argument, STRANGER, knows) == NiStatus.NI_PERM
+    assert Bound(APPLE)(name, argument, STRANGER, guesses) == NiStatus.NI_PERM
+    assert Bound(APPLE)(name, argument, STRANGER) == NiStatus.NI_PERM
+    assert Bound(APPLE)(name, argument, STRANGER, knows) == NiStatus.NI_OK, "whatever the uid"
+
+
+def test_guesses_at_root_s_password_are_slowed_down() -> None:
+    bound = Bound(APPLE)
+    for _ in range(5):
+        bound("UNREGISTER", b"x", STRANGER, credential(0, b"guess"))
+    knows = credential(0, b"secret")
+    assert bound("UNREGISTER", b"x", STRANGER, knows) == NiStatus.NI_PERM
+    bound.now = 20.0
+    assert bound("UNREGISTER", b"x", STRANGER, knows) == NiStatus.NI_OK
+
+
+def test_aliases_are_apple_s() -> None:
+    aliases = {(b"public", STRANGER.host): b"network"}
+    asked = BindArgs(to_number(STRANGER.host), b"local", b"public")
+    apple, next_ = Bound(APPLE, aliases=aliases), Bound(NEXT, aliases=aliases)
+    assert apple("GETREGISTER", b"public", STRANGER).body == AddrInfo(877, 878)
+    assert apple("GETREGISTER", b"public", ROOT_HERE).status == NiStatus.NI_NOTAG, "another client"
+    assert apple("BIND", asked, ROOT_HERE) is None, "the client of BIND counts, not who asks for it"
+    assert next_("GETREGISTER", b"public", STRANGER).status == NiStatus.NI_NOTAG
+    assert next_("BIND", asked) is NO_REPLY

@@ -104,6 +104,20 @@ def test_nidomain_makes_and_unmakes(host: Served, tool: Tool) -> None:
     assert tool("nidomain", "-m", "../evil", host.portmapper).code == 114
 
 
+def test_nidomain_gives_a_domain_another_tag(host: Served, tool: Tool) -> None:
+    assert tool("nidomain", "-a", "network", "public", host.portmapper).code == 0
+    assert tool("niutil", "-list", "-t", host.by_tag("public"), "/users").code == 0
+    assert tool("nidomain", "-u", "public", host.portmapper).code == 0
+    assert tool("nidomain", "-g", "public", host.portmapper).code == 119
+    assert tool("nidomain", "-a", "nope", "public", host.portmapper).code == 119
+
+
+def test_nidomain_asks_for_root_s_password(host: Served, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getpass", lambda prompt: {"Password for root: ": "secret"}[prompt])
+    assert tool("nidomain", "-u", "nope", "-p", host.portmapper).code == 0
+    assert tool("nidomain", "-l", "-P", "x" * 300, host.portmapper).code == 1
+
+
 def test_nidomain_makes_a_clone(host: Served, tool: Tool) -> None:
     master = host.by_tag()
     assert tool("nidomain", "-c", "copy", master, host.portmapper).code == 0

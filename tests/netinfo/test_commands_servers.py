@@ -86,6 +86,31 @@ def test_netinfod_serves_a_new_domain_and_keeps_it(tmp_path: Path) -> None:
         assert "exists already" in third.log.read_text()
 
 
+def test_sigint_locks_apple_s_server(tmp_path: Path, tool: Tool) -> None:
+    command = (
+        "--state",
+        str(tmp_path / "state"),
+        "--port",
+        "0",
+        "--superuser",
+        "same-user",
+        "--sigint-locks",
+    )
+    with program(tmp_path / "log", "netinfod", *command, "--generation", "apple") as running:
+        where = running.says(r"served at (\S+)")
+        running.process.send_signal(signal.SIGINT)
+        running.says(r"(network: locked)")
+        refused = tool("niutil", "-create", where, "/users")
+        assert (refused.code, "Master server is busy" in refused.err) == (122, True)
+        assert "write_locked: Yes (due to SIGINT)" in tool("niutil", "-statistics", where).out
+        running.process.send_signal(signal.SIGINT)
+        running.says(r"(network: unlocked)")
+        assert tool("niutil", "-create", where, "/users").code == 0
+        assert running.end() == 0
+    wrong = CliRunner().invoke(netinfod, [*command, "--generation", "next"])
+    assert (wrong.exit_code, "for --generation apple" in wrong.output) == (2, True)
+
+
 def test_a_killed_server_has_lost_nothing_it_acknowledged(tmp_path: Path) -> None:
     command = ("--state", str(tmp_path / "state"), "--port", "0", "--superuser", "same-user")
     with program(tmp_path / "log", "netinfod", *command) as first:

@@ -104,6 +104,20 @@ async def test_the_binder_makes_and_unmakes_domains(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_apple_s_binder_knows_aliases_and_root_s_password() -> None:
+    async with served.host(generation=APPLE) as host:
+        text = b'{ "alias_name" = ( "public" ); "alias_addrs" = ( "127.0.0.0/255.0.0.0" ); }'
+        await host.start_domain(b"network", load(text))
+        assert not await host.is_root_password(b""), "there is no root to ask"
+        domain = opened(host, b"public")
+        assert (await domain.read(NiId(0, 0)))[0].name == b"alias_name"
+        domain.close()
+        await host.start_domain(b"local", sample(b"local", "127.0.0.1"))
+        assert await host.is_root_password(b"secret")
+        assert not await host.is_root_password(b"guess")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_clone_is_made_and_follows_its_master() -> None:
     port = free_port()
     first, second = loopback(), loopback()

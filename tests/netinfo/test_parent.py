@@ -41,7 +41,9 @@ INTERFACES = (
 class Child:
     """A domain that looks for its parent in a world where `alive` are the hosts that serve `network`."""
 
-    def __init__(self, generation: Generation = NEXT, text: bytes = LOCAL, **around: Any) -> None:
+    def __init__(
+        self, generation: Generation = NEXT, text: bytes = LOCAL, address: str = "10.77.0.2", **around: Any
+    ) -> None:
         self.clock = Clock()
         self.alive: set[str] = set()
         self.domain = Domain(
@@ -52,7 +54,7 @@ class Child:
         )
         self.network = FakeNetwork(self._answer)
         self.finder = ParentFinder(
-            self.clock, self.network, self.domain, "10.77.0.2", 111, lambda: INTERFACES, lambda items: None
+            self.clock, self.network, self.domain, address, 111, lambda: INTERFACES, lambda items: None
         )
 
     def _answer(self, address: Address, program: Any, procedure: Any, argument: Any) -> Any:
@@ -174,10 +176,22 @@ def test_apple_s_server_asks_in_three_rounds() -> None:
     child = Child(APPLE)
     assert child.find() is None
     asked = [[target.host for target in targets] for targets, _ in child.network.multicalls]
-    assert asked == [["10.77.0.1", "127.255.255.255", "10.77.0.255"]] * 2, (
-        "own host; attached networks; everybody"
-    )
+    assert asked == [["10.77.0.1", "10.77.0.255"]] * 2, "attached networks; everybody; nobody on this host"
     assert all(waits == APPLE_WAITS for _, waits in child.network.multicalls)
+
+
+@pytest.mark.parametrize(("generation", "rounds"), [(NEXT, 1), (APPLE, 3)])
+def test_nothing_leaves_a_host_that_is_known_by_a_loopback_address(
+    generation: Generation, rounds: int
+) -> None:
+    child = Child(generation, LOCAL.replace(b"10.77.0.1", b"127.0.0.7"), address="127.0.0.7")
+    assert child.find() is None
+    asked = [[target.host for target in targets] for targets, _ in child.network.multicalls]
+    assert asked == [["127.0.0.7"]] * rounds
+    child.alive = {"127.0.0.7"}
+    child.clock.advance(601)
+    child.network.multicall_answer = first_answers("127.0.0.7")
+    assert child.find() == Binding(b"network", to_number("127.0.0.7"))
 
 
 def test_apple_s_server_gives_up_for_ten_minutes() -> None:

@@ -61,6 +61,8 @@ def test_apple_tells_how_it_is_locked() -> None:
     assert told(b)["write_locked"] == ["Yes (a readall)"]
     around.sending = 3
     assert told(b)["write_locked"] == ["Yes (3 readalls)"]
+    around.locked = True
+    assert told(b)["write_locked"] == ["Yes (due to SIGINT)"]
     clone = Base(APPLE)
     clone.domain.clone = True
     assert told(clone)["write_locked"] == ["clone"]
