@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dpkt import ethernet, ip, ip6, pcap, tcp, udp
 
 from wire.capture.conversations import Dissector
+from wire.capture.files import Notice
 from wire.capture.messages import Message
-from wire.capture.packets import ACK, FIN, SYN, Datagram, Packet, Segment
+from wire.capture.packets import ACK, FIN, SYN, Datagram, Packet, Segment, read_packets
 from wire.capture.sup import OpenFile
 from wire.capture.text import explained, summary
 from wire.capture.values import as_dict
@@ -57,6 +58,17 @@ def ether(packet: bytes, tags: tuple[int, ...] = ()) -> bytes:
     for tag in tags:
         head += struct.pack(">HH", tag, 7)
     return head + struct.pack(">H", kind) + packet
+
+
+UDP4 = ip4(udp_packet(b"hello"))
+TCP4 = ip4(tcp_packet(b"hello", seq=5))
+
+
+def only(file: io.BytesIO) -> Datagram | Segment:
+    """The one packet of a file."""
+    (packet,) = read_packets(file)
+    assert not isinstance(packet, Notice)
+    return packet
 
 
 def pcap_file(*packets: bytes, link: int = pcap.DLT_EN10MB, start: float = 1000.0) -> io.BytesIO:

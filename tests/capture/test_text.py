@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.capture.frames import call, datagrams, messages, record, reply, talk
 from tests.capture.test_sup import built, file, session
+from wire.capture.brief import quoted
 from wire.capture.conversations import dissect
-from wire.capture.text import detail, duration, explained, moment, quoted, summary
+from wire.capture.text import detail, duration, explained, moment, summary
 from wire.formats.netinfo import (
     NI_INDEX_NULL,
     CreateArgs,

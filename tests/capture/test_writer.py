@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.capture.frames import call, record, reply
 from wire.capture.conversations import dissect
+from wire.capture.files import CaptureError, Notice
 from wire.capture.messages import Message
-from wire.capture.packets import ACK, FIN, SYN, CaptureError, Notice, Packet, Segment, read_packets
+from wire.capture.packets import ACK, FIN, SYN, Packet, Segment, read_packets
 from wire.capture.writer import SEGMENT, UNACKNOWLEDGED, Recorder, checksum
 from wire.transport.tap import Address, Kind, TapEvent, Transport
 

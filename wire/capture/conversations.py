@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, BinaryIO
 
+from wire.capture.files import Notice as PacketNotice
 from wire.capture.messages import Conversation, Message, Notice
 from wire.capture.packets import Datagram, Packet, Segment, read_packets
-from wire.capture.packets import Notice as PacketNotice
 from wire.capture.reassembly import Opening, Reassembler
 from wire.capture.rpc import PROGRAM_NUMBERS, RecordReader, RpcFollower, is_call, is_reply
 from wire.capture.sup import CLIENT_TYPES, PROBES, OpenFile, Session, SupReader, begins, first_message

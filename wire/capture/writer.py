@@ -18,7 +18,8 @@ from typing import BinaryIO
 import attrs
 from dpkt import ethernet, ip, ip6, pcap, pcapng, tcp, udp
 
-from wire.capture.packets import ACK, FIN, SYN, layout
+from wire.capture.links import layout
+from wire.capture.packets import ACK, FIN, SYN
 from wire.transport.tap import Address, TapEvent
 
 SEGMENT = 60_000

@@ -14,8 +14,8 @@ import click
 from wire.capture.conversations import PROTOCOLS
 from wire.capture.conversations import dissect as dissected
 from wire.capture.extraction import Extraction
+from wire.capture.files import CaptureError
 from wire.capture.messages import Message
-from wire.capture.packets import CaptureError
 from wire.capture.redact import redacted
 from wire.capture.text import plain
 from wire.capture.values import NAMES

@@ -11,8 +11,8 @@ import click
 from wire.capture.commands.capture import AddressType
 from wire.capture.commands.dissect import reading
 from wire.capture.conversations import dissect
+from wire.capture.files import CaptureError
 from wire.capture.messages import Conversation, Message
-from wire.capture.packets import CaptureError
 from wire.capture.replay import SHOWN, Digests, Live, ReplayError, Step, replay
 from wire.capture.sup import FileData
 from wire.capture.text import duration
