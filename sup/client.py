@@ -112,7 +112,7 @@ class Progress(Protocol):
     def expect(self, files: int) -> None:
         """So many files are to come."""
 
-    def receive(self, name: str) -> None:
+    def receive(self) -> None:
         """The next one begins."""
 
     def data(self, size: int) -> None:
@@ -125,7 +125,7 @@ class Quiet:
     def expect(self, files: int) -> None:
         pass
 
-    def receive(self, name: str) -> None:
+    def receive(self) -> None:
         pass
 
     def data(self, size: int) -> None:
@@ -437,7 +437,7 @@ class Session:
                 self._report.detail("Using compressed file transfer")
         self._channel.send(*first)
         while True:
-            recv = await self._read_file()
+            recv = await self._reading("Error receiving file from file server", Recv)
             asked -= 1
             if recv.name is None:
                 return
@@ -451,7 +451,9 @@ class Session:
     async def _receive(
         self, recv: Recv, outstanding: set[bytes], requested: Mapping[bytes, ListEntry], receiver: Receiver
     ) -> None:
-        name = _plain(recv.name or b"")
+        name = recv.name or b""
+        if name not in outstanding:
+            name = _plain(name)
         if recv.mode == 0:
             outstanding.discard(name)
             self._report.problem(f"File server unable to transfer file {printable(recv.name or b'')}")
@@ -467,7 +469,7 @@ class Session:
         if recv.links and stat.S_ISREG(recv.mode or 0):
             outstanding.difference_update(map(_plain, recv.links))
         self.counts.received += 1
-        self._settings.progress.receive(printable(name))
+        self._settings.progress.receive()
         await receiver.receive(name, recv, partial(self._data, recv.size or 0))
 
     async def _data(self, size: int, write: Callable[[bytes], None]) -> None:
@@ -545,9 +547,6 @@ class Session:
     async def _read(self, what: str, kind: type[T]) -> T:
         """The server's next message; raises Aborted if it is none of `kind`."""
         return await self._reading(f"Error reading {what} from file server", kind)
-
-    async def _read_file(self) -> Recv:
-        return await self._reading("Error receiving file from file server", Recv)
 
     async def _reading(self, complaint: str, kind: type[T]) -> T:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define
 
 from sup.durability import Durability
 from sup.execution import Commands, Offload
@@ -55,7 +55,7 @@ class Receiver(Protocol):
         """Called after the last RECV. Raises OSError if the disk does not take what was sent."""
 
 
-@frozen
+@define
 class _Staged:
     """A file that is complete under a temporary name."""
 

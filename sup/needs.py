@@ -62,13 +62,19 @@ def needed(listing: Listing, collection: Collection, look: Look, lstat: Look) ->
     `look` follows local links where that is allowed, `lstat` never.
     """
     wanted = {}
+    missing: set[bytes] = set()  # below these, nothing need be looked for
     for name, entry in listing.entries.items():
         if collection.fetch_all:
             update: int | None = 0
         elif not (entry.flags & _NEW or collection.old):
             update = None
         else:
-            update = _compare(entry, (lstat if stat.S_ISLNK(entry.mode) else look)(name), collection.keep)
+            local = None
+            if name.rpartition(b"/")[0] not in missing:
+                local = (lstat if stat.S_ISLNK(entry.mode) else look)(name)
+            if local is None:
+                missing.add(name)
+            update = _compare(entry, local, collection.keep)
         if update is not None:
             wanted[name] = NeedEntry(entry.name, update)
     return wanted

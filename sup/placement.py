@@ -7,8 +7,7 @@ removed only if it came from the collection. The order of things, and batches, a
 import errno
 import os
 import stat
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Mapping
 
 from attrs import frozen
 
@@ -83,14 +82,15 @@ class Placement:
         A file or link in the way goes if the collection wants a directory there: then one run is enough to
         turn a file into a directory, although the files below it come first (SUP 8.3.2).
         """
+        directory = name.rpartition(b"/")[0] or TOP
+        if directory in self.touched:
+            return
         for made in self._tree.make_parents(name, self._wants_directory):
             if made.replaced is not None:
                 self._report.detail(f"Removed {type_name(made.replaced)} {printable(made.name)}")
             self._report.detail(f"Created directory {printable(made.name)} for {printable(name)}")
-        directory = name.rpartition(b"/")[0] or TOP
-        if directory not in self.touched:
-            self.touched.add(directory)
-            sweep(self._tree.directory(directory))
+        sweep(self._tree.directory(directory))
+        self.touched.add(directory)
 
     def _wants_directory(self, name: bytes) -> bool:
         entry = self._context.requested.get(name)
@@ -102,18 +102,14 @@ class Placement:
         """Gives `temp`, a file or link of type `kind`, the name `name`, in place of whatever has it."""
         if name == TOP:
             raise Blocked(name, "the base directory cannot be replaced")
-        found = self._tree.lstat(name)
-        if found is not None:
-            if stat.S_ISDIR(found.st_mode):
-                clear_directory(self._tree, name, self._context.known())
-            if stat.S_IFMT(found.st_mode) != kind:
-                self._report.detail(f"Removed {type_name(found.st_mode)} {printable(name)}")
+        found = self._tree.lstat(name) if self._report.verbose else None
         try:
-            self._tree.rename_into(self._staging.fd, temp, name)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._move_across(temp, name)
+            self._move(temp, name)
+        except IsADirectoryError:
+            clear_directory(self._tree, name, self._context.known())
+            self._move(temp, name)
+        if found is not None and stat.S_IFMT(found.st_mode) != kind:
+            self._report.detail(f"Removed {type_name(found.st_mode)} {printable(name)}")
 
     def make_directory(self, name: bytes) -> bool:
         """Makes sure that `name` is a directory; whether it had to be made."""
@@ -202,7 +198,15 @@ class Placement:
             os.close(source)
         return temp
 
-    # --- directories on other file systems than the top -------------------------------------------------
+    # --- from the staging directory, be the target on another file system -------------------------------
+
+    def _move(self, temp: bytes, name: bytes) -> None:
+        try:
+            self._tree.rename_into(self._staging.fd, temp, name)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._move_across(temp, name)
 
     def _move_across(self, temp: bytes, name: bytes) -> None:
         """What a rename does, where source and target stand on different file systems."""
@@ -222,13 +226,17 @@ class Placement:
                     os.close(fd)
             finally:
                 os.close(source)
-        self._tree.rename_into(self._tree.directory(directory), leaf, name)
+        try:
+            self._tree.rename_into(self._tree.directory(directory), leaf, name)
+        except OSError:
+            self._tree.unlink(beside)
+            raise
         self._staging.discard(temp)
 
     def _copy(self, source: int, found: os.stat_result, fd: int) -> None:
         """Makes the new file `fd` a copy of `source`, whose status is `found`."""
         _copy_data(source, fd)
-        with _tolerating():
+        with _TOLERATING:
             os.fchown(fd, found.st_uid, found.st_gid)
         os.fchmod(fd, stat.S_IMODE(found.st_mode))
         self._sync(fd)
@@ -244,14 +252,14 @@ class Placement:
         """Gives an open new file the owner and mode of `recv`, unless they do not count (noaccount)."""
         if not (recv.flags or 0) & _NOACCOUNT:
             owner = self._owners.find(recv.user, recv.group)
-            withheld = _give(os.fstat(fd), owner, lambda uid, gid: os.fchown(fd, uid, gid))
-            with _tolerating():
+            withheld = _give(self._staging.owner(fd), owner, lambda uid, gid: os.fchown(fd, uid, gid))
+            with _TOLERATING:
                 os.fchmod(fd, (recv.mode or 0) & 0o7777 & ~withheld)
 
     def stamp(self, temp: bytes, mtime: int) -> None:
         """Gives a temporary file its time."""
         if self._context.set_times:
-            with _tolerating():
+            with _TOLERATING:
                 os.utime(temp, ns=self._times(mtime), dir_fd=self._staging.fd, follow_symlinks=False)
 
     def set_attributes(self, name: bytes, recv: Recv) -> None:
@@ -266,13 +274,14 @@ class Placement:
         mode = stat.S_IMODE(found.st_mode)
         if not (recv.flags or 0) & _NOACCOUNT:
             owner = self._owners.find(recv.user, recv.group)
-            withheld = _give(found, owner, lambda uid, gid: self._tree.chown(name, uid, gid))
+            given = found.st_uid, found.st_gid
+            withheld = _give(given, owner, lambda uid, gid: self._tree.chown(name, uid, gid))
             mode = (recv.mode or 0) & 0o7777 & ~withheld
         if self._context.set_times:
-            with _tolerating():
+            with _TOLERATING:
                 self._tree.set_times(name, *self._times(recv.mtime or 0))
         if not (recv.flags or 0) & _NOACCOUNT:
-            with _tolerating():
+            with _TOLERATING:
                 self._tree.chmod(name, mode)
 
     def is_as_sent(self, name: bytes, recv: Recv) -> bool:
@@ -288,21 +297,26 @@ class Placement:
         return int(self._clock() * 1e9), mtime * 10**9
 
 
-@contextmanager
-def _tolerating() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _TOLERATED:
-            raise
+class _Tolerating:
+    """What this user or file system cannot set stays as it is."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        return isinstance(error, OSError) and error.errno in _TOLERATED
 
 
-def _give(found: os.stat_result, owner: Owner, chown: Callable[[int, int], None]) -> int:
-    """Gives a file to `owner` as far as this user may; the mode bits that are to be withheld then.
+_TOLERATING = _Tolerating()
+
+
+def _give(has: tuple[int, int], owner: Owner, chown: Callable[[int, int], None]) -> int:
+    """Gives a file of user and group `has` to `owner` as far as this user may; the mode bits that are to be
+    withheld then.
 
     A set-id bit that the server meant for one user must not become one for another.
     """
-    uid, gid = found.st_uid, found.st_gid
+    uid, gid = has
     for wanted in ((owner.uid, owner.gid), (uid, owner.gid)):
         if (uid, gid) == wanted:
             break

@@ -42,7 +42,7 @@ class Bar:
         self._files = files
         self._began = time.monotonic()
 
-    def receive(self, name: str) -> None:
+    def receive(self) -> None:
         self._done += 1
         self._show()
 

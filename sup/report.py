@@ -39,7 +39,7 @@ class Report:
         self.problems: list[str] = []
         self._write = write
         self._heading = heading
-        self._verbose = verbose
+        self.verbose = verbose
 
     def note(self, text: str) -> None:
         """Something the user should see in any case."""
@@ -47,7 +47,7 @@ class Report:
 
     def detail(self, text: str) -> None:
         """Something that only `-v` shows."""
-        if self._verbose:
+        if self.verbose:
             self.note(text)
 
     def warning(self, text: str) -> None:

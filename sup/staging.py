@@ -24,6 +24,7 @@ class Staging:
         self._place_fd = place_fd
         self._name = b"#%d.sup" % pid
         self._fd: int | None = None
+        self._owner: tuple[int, int] | None = None
         self._count = 0
 
     @property
@@ -42,6 +43,13 @@ class Staging:
         """A new file, its mode less the umask: its descriptor, the caller's to close, and its name."""
         name = self.name()
         return os.open(name, _CREATE, mode, dir_fd=self.fd), name
+
+    def owner(self, fd: int) -> tuple[int, int]:
+        """Whose the new file `fd` is, uid and gid: all that one process makes in one directory are of one owner."""
+        if self._owner is None:
+            found = os.fstat(fd)
+            self._owner = found.st_uid, found.st_gid
+        return self._owner
 
     def discard(self, name: bytes) -> None:
         """Removes a temporary file that is not going to be used."""

@@ -75,6 +75,7 @@ class WritableTree:
         self._fixed: set[Identity] = set()
         self._unlocked: dict[bytes, int] = {}
         self._parts: list[bytes] = []
+        self._current: bytes | None = TOP
         self._fds = [os.open(top, _ENTER)]
 
     def unfollowing(self) -> "WritableTree":
@@ -120,6 +121,8 @@ class WritableTree:
 
         Raises FileNotFoundError when there is none, Blocked when something else is in the way.
         """
+        if name == self._current:
+            return self._fds[-1]
         parts = [] if name == TOP else name.split(b"/")
         if len(parts) > MAX_DEPTH:
             raise Blocked(name, f"it is more than {MAX_DEPTH} directories deep")
@@ -132,6 +135,7 @@ class WritableTree:
         for part in parts[kept:]:
             self._fds.append(self._enter(part))
             self._parts.append(part)
+        self._current = name
         return self._fds[-1]
 
     def above(self, name: bytes) -> tuple[int, bytes]:
@@ -301,6 +305,7 @@ class WritableTree:
         return Blocked(name, "it is a symbolic link (--follow-symlinks would follow it)")
 
     def _return_to(self, depth: int) -> None:
+        self._current = None
         while len(self._parts) > depth:
             self._parts.pop()
             os.close(self._fds.pop())

@@ -685,7 +685,18 @@ def test_a_directory_on_another_file_system(bench: Make, tmp_path: Path) -> None
     ).returncode:
         b.finish()
         pytest.skip("no tmpfs can be mounted here")
+    for held in ("brought", "foreign"):
+        (b.top / "m" / held).mkdir()
+        (b.top / "m" / held / "file").write_text("old")
+    b.known |= {b"m/brought", b"m/brought/file"}
     try:
+        b.receive(file(b"m/brought"), b"new")
+        b.receive(file(b"m/foreign"), b"new")
+        finished(b.installer.flush())
+        assert b.problems == [
+            "Can't create m/foreign from temp file (it holds m/foreign/file, which no upgrade brought here)"
+        ]
+        b.problems.clear()
         b.receive(file(b"m/a", 0o4751, links=(b"b", b"m/c")), b"data")
         b.receive(symlink(b"m/l", b"a"))
         b.finish()
@@ -694,6 +705,8 @@ def test_a_directory_on_another_file_system(bench: Make, tmp_path: Path) -> None
         assert (stat.S_IMODE(found.st_mode), found.st_mtime) == (0o4751, MTIME)
         assert (b.top / "b").read_text() == (b.top / "m/c").read_text() == "data"
         assert os.readlink(b.top / "m/l") == "a"
-        assert sorted(path.name for path in (b.top / "m").iterdir()) == ["a", "c", "l"]
+        assert (b.top / "m/brought").read_text() == "new"
+        assert (b.top / "m/foreign/file").read_text() == "old"
+        assert sorted(path.name for path in (b.top / "m").iterdir()) == ["a", "brought", "c", "foreign", "l"]
     finally:
         subprocess.run(["umount", b.top / "m"], check=True)

@@ -98,6 +98,19 @@ def test_links_are_looked_at_as_links_and_files_through_them() -> None:
     assert looked == [("look", b"f"), ("lstat", b"l")]
 
 
+def test_below_a_missing_directory_nothing_is_looked_for() -> None:
+    names = [b"d", b"d-x", b"d-x/f", b"d/e", b"d/e/f", b"g/h"]
+    looked: list[bytes] = []
+
+    def look(name: bytes) -> os.stat_result | None:
+        looked.append(name)
+        return local(FILE, 50) if name == b"d-x" else None
+
+    listing = read_listing([ListEntry(name, FILE, NEW, 40) for name in names], None)
+    assert set(needed(listing, Collection(b"demo"), look, look)) == set(names)
+    assert looked == [b"d", b"d-x", b"d-x/f", b"g/h"]
+
+
 def test_a_listing_is_sorted_and_in_plain_form_and_the_last_entry_counts() -> None:
     listing = read_listing(
         [

@@ -145,6 +145,12 @@ class MessageStream(Protocol):
         Raises PeerGoaway where GOAWAY came instead (SUP 2.18), UnexpectedMessage where anything else did, FormatError
         where it is damaged.
         """
+        if len(types) == 1 and self._at < len(self._data):  # most often it is the one, and has come whole
+            try:
+                message, self._at = self._codec(types[0]).parse(self._data, self._at)
+                return cast(T, message)
+            except FormatError:
+                pass
         while len(self._data) < self._at + WORD_SIZE:
             await self._more()
         number, _ = self._codec(WORD).parse(self._data, self._at)
