@@ -152,6 +152,9 @@ class EncryptedChannel:
         self._channel.abort()
 
 
+_BYTES = bytes(range(256))
+
+
 @functools.lru_cache(maxsize=16)
 def _tables(key: bytes) -> tuple[bytes, ...]:
     """For each of 2048 positions, what becomes of each byte there.
@@ -164,7 +167,7 @@ def _tables(key: bytes) -> tuple[bytes, ...]:
     for n2 in range(CHUNK // 256):
         middle = bytes(second[(third[(first[byte] + n2) % 256] - n2) % 256] for byte in range(256))
         for n1 in range(256):
-            back = bytes((byte - n1) % 256 for byte in range(256))
+            back = _BYTES[256 - n1 :] + _BYTES[: 256 - n1]
             tables.append((middle[n1:] + middle[:n1]).translate(back))
     return tuple(tables)
 
