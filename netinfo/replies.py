@@ -55,14 +55,17 @@ class Replies:
 
     def get(self, key: bytes, directories: Mapping[int, Directory]) -> bytes | None:
         """The reply that was stored, if its directory is still as it was."""
-        found = self._young.get(key) or self._old.get(key)
+        found = self._young.get(key)
+        old = None
         if found is None:
-            return None
+            found = old = self._old.get(key)
+            if found is None:
+                return None
         number, family, reply = found
         directory = directories.get(number)
         if directory is None or directory.family != family:
             return None
-        if key not in self._young:
+        if old is not None:
             self.put(key, directory, reply)
         return reply
 

@@ -12,7 +12,7 @@ from netinfo.starter import bare_master
 from wire.codec import codec
 from wire.formats import netinfo as n
 from wire.formats.netinfo import NETINFO, NI_INDEX_NULL, CreateArgs, NiId, NiStatus, Property, Result
-from wire.formats.rpc import Auth, AuthFlavor, AuthUnix
+from wire.formats.rpc import Auth, AuthFlavor, AuthUnix, Procedure
 
 SECRET = crypt_hash(b"secret", "ab")
 PW = crypt_hash(b"pw", "cd")
@@ -49,6 +49,20 @@ BRANCHES = [
 """(parent, properties) of directories 3 to 9, in the order in which they are created."""
 
 
+def read(domain: Domain, row: Procedure, argument: Any, caller: Caller) -> Any:
+    """The result of a reading procedure, asked in every way there is; all must agree."""
+    sent = codec(row.argument).build(argument)
+    recall = domain.recall(row.number, caller) or (lambda sent: None)
+    before = recall(sent)
+    reply = domain.reply(row.number, argument, caller)
+    assert before in (None, reply), "recalled what is no longer so"
+    assert recall(sent) in (None, reply)
+    assert recall(sent + b"\0") is None
+    result = codec(row.result).parse_exact(reply)
+    assert result == domain.call(row.number, argument, caller)
+    return result
+
+
 class Base:
     """Database B in one generation; `base("READ", base.id(3))` calls it and gives the result."""
 
@@ -65,14 +79,12 @@ class Base:
         self.domain.clone = clone
 
     def __call__(self, name: str, argument: Any = None, caller: Caller = ANON) -> Any:
-        """The result; both ways of asking give the same, and its bytes parse to it again."""
+        """The result, through its bytes."""
         row = NETINFO.by_name[name]
         if row.mutates or name == "STATISTICS":
             result = self.domain.call(row.number, argument, caller)
             return codec(row.result).parse_exact(codec(row.result).build(result))
-        result = codec(row.result).parse_exact(self.domain.reply(row.number, argument, caller))
-        assert result == self.domain.call(row.number, argument, caller)
-        return result
+        return read(self.domain, row, argument, caller)
 
     def id(self, number: int, instance: int | None = None) -> NiId:
         """An id as NETINFO 9 writes it: with [A] every instance but the root's is one lower. None: the current one."""

@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
-from netinfo.replies import KEYS, OVERHEAD, Replies
-from wire.formats.netinfo import NETINFO
+from netinfo.replies import KEPT, OVERHEAD, Replies, directory_named, key_of
+from netinfo.tree import Directory
+from wire.formats.netinfo import NETINFO, ListArgs, NameIndexArgs, NiId
+
+
+def directory(number: int = 3, family: int = 11) -> Directory:
+    return Directory(number, 1, 1, 0, (), 1, family=family)
+
+
+KEY = key_of(7, True) + b"argument"
 
 
 def test_reply_is_found_only_for_its_state() -> None:
-    replies = Replies()
-    replies.put((7, True, 3), 11, b"reply")
-    assert replies.get((7, True, 3), 11) == b"reply"
-    assert replies.get((7, False, 3), 11) is None
-    assert replies.get((7, True, 3), 12) is None
-    replies.put((7, True, 3), 12, b"later")
-    assert replies.get((7, True, 3), 12) == b"later"
-    assert replies.get((7, True, 3), 11) is None
+    replies, here = Replies(), directory()
+    replies.put(KEY, here, b"reply")
+    assert replies.get(KEY, {3: here}) == b"reply"
+    assert replies.get(key_of(7, False) + b"argument", {3: here}) is None
+    assert replies.get(KEY, {3: directory(family=12)}) is None
+    assert replies.get(KEY, {}) is None
+    replies.put(KEY, directory(family=12), b"later")
+    assert replies.get(KEY, {3: directory(family=12)}) == b"later"
+    assert replies.get(KEY, {3: here}) is None
 
 
 def test_size_is_bounded_and_what_is_used_stays() -> None:
-    entry = OVERHEAD + 100
-    replies = Replies(budget=20 * entry)
-    replies.put((7, True, 0), 1, b"u" * 100)
-    for number in range(1, 1000):
-        replies.put((7, True, number), 1, b"x" * 100)
-        assert replies.get((7, True, 0), 1) == b"u" * 100
+    here = directory()
+    replies = Replies(budget=20 * (OVERHEAD + 104))
+    replies.put(b"used", here, b"u" * 100)
+    for number in range(1000):
+        replies.put(b"%04d" % number, here, b"x" * 100)
+        assert replies.get(b"used", {3: here}) == b"u" * 100
         assert len(replies._young) + len(replies._old) <= 20
-    assert replies.get((7, True, 500), 1) is None
-    assert replies.get((7, True, 999), 1) is not None
+    assert replies.get(b"0500", {3: here}) is None
+    assert replies.get(b"0999", {3: here}) is not None
 
 
 def test_replacing_an_entry_does_not_count_twice() -> None:
-    replies = Replies(budget=4 * (OVERHEAD + 100))
+    replies = Replies(budget=4 * (OVERHEAD + len(KEY) + 100))
     for family in range(100):
-        replies.put((7, True, 0), family, b"x" * 100)
+        replies.put(KEY, directory(family=family), b"x" * 100)
     assert len(replies._young) + len(replies._old) == 1
 
 
 def test_reply_larger_than_all_room_is_not_kept() -> None:
-    replies = Replies(budget=1000)
-    replies.put((7, True, 0), 1, b"x" * 1000)
-    assert replies.get((7, True, 0), 1) is None
+    replies, here = Replies(budget=1000), directory()
+    replies.put(KEY, here, b"x" * 1000)
+    assert replies.get(KEY, {3: here}) is None
 
 
 def test_stale_entry_of_the_old_generation_is_not_given() -> None:
-    replies = Replies(budget=2 * (OVERHEAD + 10))
-    replies.put((7, True, 0), 1, b"x" * 10)
-    replies.put((7, True, 1), 1, b"y" * 10)
-    assert (7, True, 0) in replies._old
-    assert replies.get((7, True, 0), 2) is None
+    replies, here = Replies(budget=2 * (OVERHEAD + len(KEY) + 10)), directory()
+    replies.put(KEY, here, b"x" * 10)
+    replies.put(KEY[::-1], here, b"y" * 10)
+    assert KEY in replies._old
+    assert replies.get(KEY, {3: directory(family=12)}) is None
 
 
 def test_reading_procedures_that_name_a_directory_are_kept() -> None:
-    kept = {NETINFO.by_number[number].name for number in KEYS}
+    kept = {NETINFO.by_number[number].name for number in KEPT}
     reading = {row.name for row in NETINFO.procedures if not row.mutates}
-    elsewhere = {"PING", "STATISTICS", "RPARENT", "BIND", "READALL", "CRASHED", "RESYNC"}
+    elsewhere = {"STATISTICS", "RPARENT", "BIND", "READALL", "CRASHED", "RESYNC"}
     assert kept == reading - elsewhere
+
+
+def test_directory_that_a_call_names() -> None:
+    assert directory_named(None) == 0
+    assert directory_named(NiId(7, 2)) == 7
+    assert directory_named(ListArgs(NiId(7, 2), b"name")) == 7
+    assert directory_named(NameIndexArgs(NiId(7, 2), 8, 9)) == 7

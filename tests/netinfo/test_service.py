@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import pytest
 import pytest_twisted
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 
 from netinfo import procedures
@@ -17,21 +20,30 @@ from netinfo.limits import LIMITS
 from netinfo.service import DomainService
 from netinfo.store import StoreError
 from tests.netinfo.base import Base, prop
-from tests.netinfo.calls import ROOT_HERE, STRANGER, USER_HERE, incoming
+from tests.netinfo.calls import LOCAL, ROOT_HERE, STRANGER, USER_HERE, incoming
+from tests.netinfo.test_recorded import fresh, recorded
 from wire.codec import codec
 from wire.formats.netinfo import (
     NETINFO,
     NI_INDEX_NULL,
     Binding,
     CreateArgs,
+    DestroyArgs,
+    ListArgs,
     LookupArgs,
+    NameIndexArgs,
     NiId,
     NiStatus,
+    PropArgs,
+    Property,
     ReadallBody,
     Result,
     WriteArgs,
 )
 from wire.formats.rpc import AUTH_NONE, AcceptStatus, Auth, AuthFlavor, AuthStatus, AuthUnix
+from wire.transport.rpc_dispatch import Caller as Origin
+from wire.transport.rpc_dispatch import Dispatcher, Flow, Later
+from wire.transport.rpc_message import build_call
 from wire.transport.rpc_server import NO_REPLY, AcceptError, Encoded, Reject, Streamed
 from wire.transport.tap import Address
 
@@ -300,3 +312,139 @@ def test_statistics_are_brought_up_to_date_first() -> None:
 
 def test_every_procedure_is_served() -> None:
     assert set(procedures.TABLE) == {procedure.number for procedure in NETINFO.procedures}
+
+
+# --- the short cut ----------------------------------------------------------------------------------------------------
+
+
+class Plain:
+    """A service without its short cut."""
+
+    program = NETINFO
+
+    def __init__(self, service: DomainService) -> None:
+        self.serve = service.serve
+        self.admit = service.admit
+
+
+class Beside:
+    """The same calls, as bytes, to two equal domains, of which one may take the short cut; each peer on a connection of
+    its own."""
+
+    def __init__(self, make: Callable[[], DomainService]) -> None:
+        self.quick, self.plain = make(), make()
+        self._dispatchers = Dispatcher([self.quick]), Dispatcher([Plain(self.plain)])
+        self._connections: dict[Address, tuple[Origin, ...]] = {}
+
+    def ask(self, record: bytes, peer: Address) -> Any:
+        """What both answer."""
+        if peer not in self._connections:
+            self._connections[peer] = tuple(Origin(each, "tcp", peer, LOCAL) for each in self._dispatchers)
+        quick, plain = (self._answer(connection, record) for connection in self._connections[peer])
+        assert quick == plain
+        assert self.quick.domain.calls == self.plain.domain.calls
+        return quick
+
+    def _answer(self, connection: Origin, record: bytes) -> Any:
+        outcome = connection.answer(record)
+        if isinstance(outcome, Later):
+            done: list[Any] = []
+            Deferred.fromCoroutine(connection.finish(outcome)).addCallback(done.append)
+            (outcome,) = done
+        return [outcome.header, *outcome.chunks] if isinstance(outcome, Flow) else outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "generation"), [("next-calls", NEXT), ("apple-calls", APPLE), ("next-tools", NEXT)]
+)
+def test_short_cut_gives_what_the_plain_way_gives_on_recorded_calls(
+    name: str, generation: Generation
+) -> None:
+    def make() -> DomainService:
+        told = Told()
+        domain = fresh(generation, b"vm", "192.0.2.2")
+        domain.access.clock = lambda: 0.0
+        return DomainService(domain, lambda *_: True, told.find_parent, told)
+
+    beside = Beside(make)
+    for exchange in recorded(name):
+        procedure, credential = exchange.procedure, exchange.caller.credential
+        for xid in (1,) if procedure.mutates else (1, 2, 3):
+            beside.ask(build_call(xid, NETINFO, procedure, exchange.argument, credential), USER_HERE)
+    assert beside.quick.domain.tree.checksum == beside.plain.domain.tree.checksum
+
+
+IDS = st.builds(NiId, st.integers(0, 11), st.integers(0, 3))
+WORDS = st.sampled_from([b"name", b"passwd", b"uid", b"x", b"alpha", b"ann", b"101", b"a\0b"])
+INDEXES = st.integers(0, 4)
+PROPERTIES = st.lists(st.builds(lambda name, value: Property(name, (value,)), WORDS, WORDS), max_size=3)
+READS = st.one_of(
+    st.tuples(st.sampled_from(["PING", "ROOT", "STATISTICS"]), st.none()),
+    st.tuples(st.sampled_from(["SELF", "PARENT", "CHILDREN", "READ", "LISTPROPS", "LISTALL"]), IDS),
+    st.tuples(st.sampled_from(["LOOKUP", "LOOKUPREAD"]), st.builds(LookupArgs, IDS, WORDS, WORDS)),
+    st.tuples(st.just("LIST"), st.builds(ListArgs, IDS, WORDS)),
+    st.tuples(st.just("READPROP"), st.builds(PropArgs, IDS, INDEXES)),
+    st.tuples(st.just("READNAME"), st.builds(NameIndexArgs, IDS, INDEXES, INDEXES)),
+)
+WRITES = st.tuples(st.sampled_from(["CREATE", "WRITE", "DESTROY", "trust"]), st.integers(0, 11), PROPERTIES)
+
+
+@given(
+    st.lists(st.tuples(READS, st.sampled_from([b"", b"\0\0\0\1"])), min_size=1, max_size=6),
+    st.lists(WRITES, max_size=8),
+    st.sampled_from([NEXT, APPLE]),
+)
+@settings(deadline=None)
+def test_short_cut_gives_what_the_plain_way_gives(
+    reads: list[Any], writes: list[Any], generation: Generation
+) -> None:
+    """The same reads again and again, by callers who see passwords and one who does not, with changes in between."""
+
+    def make() -> DomainService:
+        service = Served(generation, Guards()).service
+        service.domain.access.clock = lambda: 0.0  # Apple's STATISTICS tells the time that calls took
+        return service
+
+    beside = Beside(make)
+
+    def call(name: str, argument: Any, rest: bytes = b"", peer: Address = ROOT_HERE) -> None:
+        beside.ask(build_call(1, NETINFO, NETINFO.by_name[name], argument) + rest, peer)
+
+    def read() -> None:
+        for (name, argument), rest in reads:
+            for peer in (USER_HERE, STRANGER, STRANGER):
+                call(name, argument, rest, peer)
+
+    read()
+    for name, number, properties in writes:
+        directories = beside.plain.domain.tree.directories
+        here = directories.get(number, directories[0])
+        if name == "trust":
+            networks = tuple(b"192.0.2" for _ in properties)
+            trust = (Property(b"trusted_networks", networks),)
+            call("WRITE", WriteArgs(directories[0].id, trust))
+        elif name == "WRITE":
+            call("WRITE", WriteArgs(here.id, tuple(properties)))
+        elif name == "CREATE":
+            call("CREATE", CreateArgs(here.id, tuple(properties), NI_INDEX_NULL, None))
+        else:
+            call("DESTROY", DestroyArgs(directories[here.parent].id, here.id))
+        read()
+
+
+def test_short_cut_is_taken() -> None:
+    served = Served(guards=Guards())
+    read = NETINFO.by_name["READ"]
+    sent = codec(read.argument).build(NiId(5, 0))
+    near = served.service.recall(read, AUTH_NONE, USER_HERE)
+    far = served.service.recall(read, AUTH_NONE, STRANGER)
+    assert near is not None
+    assert far is not None
+    assert near(sent) is None
+    reply = served.raw("READ", NiId(5, 0)).data
+    assert near(sent) is reply
+    assert far(sent) is None, "who sees no passwords has replies of his own"
+    assert served.domain.calls[read.number] == 2
+    assert served("WRITE", WriteArgs(served.domain.tree.directories[5].id, ()), ROOT_HERE).status == 0
+    assert near(sent) is None
+    assert served.service.recall(NETINFO.by_name["CREATE"], AUTH_NONE, USER_HERE) is None

@@ -126,6 +126,20 @@ async def test_a_streamed_reply_is_one_record(size: int, chunk: int) -> None:
         await client.close()
 
 
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("size", [BATCH - 29, BATCH - 28, BATCH - 27, BATCH, 2 * BATCH - 28, 1_000_000])
+async def test_a_long_reply_is_one_record_and_in_its_place(size: int) -> None:
+    async with serving(Serving(ECHO, echo)) as (_, address):
+        client = await raw(address)
+        client.send(record(echo_call(1, argument=b"before")) + record(echo_call(2, "MANY", size)))
+        client.send(record(echo_call(3, argument=b"after")))
+        assert payload(await take_record(client)) == b"before"
+        reply = await take_record(client)
+        assert (reply[:4], payload(reply)) == (b"\0\0\0\2", bytes(size))
+        assert payload(await take_record(client)) == b"after"
+        await client.close()
+
+
 class Chunks:
     """An endless result that knows how much of it was taken, and whether it was let go."""
 
@@ -319,6 +333,28 @@ async def test_half_a_record_and_silence_are_closed() -> None:
         assert not busy.closed.called
         assert len(server.connections) == 1
         await busy.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_connections_together_hold_a_bounded_number_of_bytes() -> None:
+    async with serving(held_calls=1_050_000) as (server, address):
+        modest, *greedy = [await raw(address) for _ in range(5)]
+        modest.send(record(echo_call(1, argument=b"x" * 1000))[:-500])
+        for size, client in enumerate(greedy, 1):
+            client.send(mark(1 << 20) + bytes(size * 100_000))
+        await eventually(lambda: sum(one.held for one in server.connections) > 1_000_000)
+        greedy[3].send(bytes(100_000))
+        await greedy[3].ended()
+        assert len(server.connections) == 4
+        assert sum(one.held for one in server.connections) == server.connections.held < 700_000
+        modest.send(record(echo_call(1, argument=b"x" * 1000))[-500:])
+        assert payload(await take_record(modest)) == b"x" * 1000
+        await greedy[0].close()
+        await eventually(lambda: len(server.connections) == 3)
+        await eventually(lambda: server.connections.held == 500_000)
+        for client in (modest, *greedy[1:3]):
+            await client.close()
+        await eventually(lambda: server.connections.held == 0)
 
 
 @pytest_twisted.ensureDeferred

@@ -26,6 +26,9 @@ class RpcLimits:
     """A reply that a client accepts over TCP."""
     long_reply: int = _limit(1024 * 1024 * 1024)
     """A reply that a client accepts over TCP where it parses it while it arrives (NETINFO 5.3, READALL)."""
+    held_calls: int = _limit(64 * 1024 * 1024)
+    """Bytes of calls that have not arrived whole or wait for their turn, of all connections together; beyond it the
+    connection that holds most of them is closed."""
     udp_call: int = _limit(65_507)
     """A call accepted over UDP; the most that a datagram holds."""
     udp_reply: int = _limit(8_800)

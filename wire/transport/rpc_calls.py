@@ -6,6 +6,7 @@ A reply finds its call by its transaction number. `wire.transport.rpc_client` ma
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -116,7 +117,7 @@ class PendingLongCall(PendingCall):
             raise RpcProtocolError(f"The result of {name} ends too early.")
 
 
-class RpcClient:
+class RpcClient(ABC):
     """A way to one program at one address. Made by `connect_tcp` and `connect_udp`."""
 
     def __init__(self, reactor: Any, program: Program, limits: RpcLimits, timeout: float) -> None:
@@ -171,13 +172,15 @@ class RpcClient:
             self.lost("was closed")
             self.disconnect()
 
-    # --- for the two kinds below -----------------------------------------------------------------------------
+    # --- for its kinds over TCP and UDP ------------------------------------------------------------------------
 
+    @abstractmethod
     def transmit(self, call: bytes, pending: PendingCall) -> None:
-        raise NotImplementedError
+        """Send a call, for the first time."""
 
+    @abstractmethod
     def disconnect(self) -> None:
-        raise NotImplementedError
+        """Let go of the transport; nothing is expected from it any more."""
 
     def arrived(self, reply: bytes) -> None:
         """A reply; one that nobody waits for is late or doubled, and dropped."""

@@ -1,14 +1,15 @@
 """The TCP side of an ONC RPC server: a connection, and what all connections of a server together may cost.
 
-A connection answers its calls one after another. It belongs to the server's `Connections`, which know which of them was
-used last, and close those that are idle, half-sent, or too many.
+A connection answers its calls one after another. It belongs to the server's `Connections`, which close those that are
+idle, half-sent, or too many, and those that hold too much.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
 from typing import Any
 
 import attrs
@@ -61,19 +62,21 @@ class Shared:
 
 
 class Connections:
-    """The connections of a server, the least recently used first."""
+    """The connections of a server."""
 
     def __init__(self, shared: Shared, services: Sequence[Any]) -> None:
         self.shared = shared
         self.per_host: Counter[str] = Counter()
-        self._ordered: OrderedDict[RpcConnection, None] = OrderedDict()
+        self._open: dict[RpcConnection, None] = {}
+        self.held = 0
+        """Bytes of calls that are not served yet, of all together."""
         self._gates = [service.accept_tcp for service in services if hasattr(service, "accept_tcp")]
 
     def __len__(self) -> int:
-        return len(self._ordered)
+        return len(self._open)
 
     def __iter__(self) -> Iterator[RpcConnection]:
-        return iter(tuple(self._ordered))
+        return iter(tuple(self._open))
 
     def admit(self, connection: RpcConnection) -> bool:
         """Whether a new connection may stay; may close an idle one for it."""
@@ -88,26 +91,38 @@ class Connections:
         if len(self) >= limits.connections and not self._make_room(None):
             log.warn("{name}: too many connections; one from {peer} refused", name=name, peer=peer)
             return False
-        self._ordered[connection] = None
+        self._open[connection] = None
         self.per_host[peer.host] += 1
         return True
 
     def _make_room(self, host: str | None) -> bool:
         """Close the least recently used idle connection (of *host*). Clients reconnect after that (NETINFO 1.1)."""
-        for connection in self._ordered:
-            if not connection.busy and host in (None, connection.caller.peer.host):
-                connection.abort()
-                self.forget(connection)
-                return True
-        return False
+        idle = (
+            connection
+            for connection in self._open
+            if not connection.busy and host in (None, connection.caller.peer.host)
+        )
+        oldest = min(idle, key=lambda connection: connection.used, default=None)
+        if oldest is not None:
+            oldest.abort()
+            self.forget(oldest)
+        return oldest is not None
 
-    def used(self, connection: RpcConnection) -> None:
-        self._ordered.move_to_end(connection)
+    def hold(self, more: int) -> None:
+        """One of them holds so many bytes of calls more; where all hold too much, the one that holds most is closed."""
+        self.held += more
+        while self.held > self.shared.limits.held_calls:
+            greediest = max(self._open, key=lambda connection: connection.held)
+            text = "{name}: too many bytes of calls wait, most of them from {peer}; closed"
+            log.warn(text, name=self.shared.name, peer=greediest.caller.peer)
+            greediest.abort()
+            self.forget(greediest)
 
     def forget(self, connection: RpcConnection) -> None:
         """Count a connection no longer."""
-        if connection in self._ordered:
-            del self._ordered[connection]
+        if connection in self._open:
+            del self._open[connection]
+            self.held -= connection.held
             host = connection.caller.peer.host
             self.per_host[host] -= 1
             if not self.per_host[host]:
@@ -120,14 +135,25 @@ class Connections:
             connection.sweep(now)
 
 
+class Wait(Enum):
+    """Why a connection serves no calls for now."""
+
+    READER = "the client does not read its replies"
+    RESULT = "a result is awaited"
+    TURN = "it is the others' turn"
+    END = "it is not open"
+
+
 class RpcConnection(Protocol):
     """A client's connection: calls in, replies out, in order.
 
     1. Bytes come in and are cut into records.
-    2. Record by record is served, unless the connection is blocked: the client does not read (`_held_up`), a result is
-       awaited (`_serving`), or it is the others' turn (`_yielded`). A streamed result (`_flow`) leaves fragment by
-       fragment before the next record is looked at.
-    3. While it is blocked, at most `BATCH` bytes of calls are read ahead; then reading stops until it goes on.
+    2. Record by record is served, unless there is something to wait for (`_waits`). A reply that is streamed or long
+       (`_flow`) leaves fragment by fragment before the next record is looked at.
+    3. While it waits, at most `BATCH` bytes of calls are read ahead; then reading stops until it goes on.
+
+    Nearly every call comes alone and is answered at once: what happens on that way is counted in microseconds, so the
+    seldom things stand behind a test of one attribute each.
     """
 
     transport: Any
@@ -136,18 +162,20 @@ class RpcConnection(Protocol):
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._shared = connections.shared
+        self._seconds = connections.shared.seconds
         self._reader = RecordReader(connections.shared.limits.tcp_call)
         self._out: list[bytes] = []
-        self._held_up = False
-        self._serving = False
-        self._yielded: Any = None
+        self._waits = {Wait.END}
         self._chunks: Iterable[bytes] = ()
         self._flow: Iterator[bytes] | None = None
         self._block = b""
         self._reading = True
-        self._open = False
-        self._used = 0.0
+        self._tap: Tapped | None = None
         self._half_since: float | None = None
+        self.used = 0.0
+        """When the client last did something, by the reactor's clock."""
+        self.held = 0
+        """Bytes of calls that are not served yet, where they were last counted."""
         self.ended: Deferred[None] = Deferred()
 
     # --- from the transport ------------------------------------------------------------------------------------------
@@ -156,45 +184,42 @@ class RpcConnection(Protocol):
         transport = self.transport
         peer, local = Address.of(transport.getPeer()), Address.of(transport.getHost())
         self.caller = Caller(self._shared.dispatcher, "tcp", peer, local)
-        self._tapped = Tapped(self._shared.taps, "tcp", local, self._shared.name)
+        self.used = self._seconds()
         if not self._connections.admit(self):
             transport.abortConnection()
             return
-        self._open = True
-        self._used = self._shared.seconds()
+        self._waits.discard(Wait.END)
         transport.setTcpNoDelay(True)
         transport.registerProducer(self, True)
-        self._tapped.tell("open", peer, False)
+        if self._shared.taps:
+            self._tap = Tapped(self._shared.taps, "tcp", local, self._shared.name)
+            self._tap.tell("open", peer, False)
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._open:
+        if self._waits and Wait.END in self._waits:
             return
-        self._used = self._shared.seconds()
-        self._connections.used(self)
-        if self._tapped:
-            self._tapped.tell("data", self.caller.peer, False, data)
+        self.used = self._seconds()
+        if self._tap is not None:
+            self._tap.tell("data", self.caller.peer, False, data)
         self._reader.feed(data)
-        if self._blocked():
+        if self._waits:
             self._regulate()
         else:
             self._work()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._open:
-            self._open = False
-            self._tapped.tell("close", self.caller.peer, False)
+        self._end(outgoing=False)
         self._end_flow()
         self._connections.forget(self)
         if not self.ended.called:
             self.ended.callback(None)
 
     def pauseProducing(self) -> None:
-        self._held_up = True
+        self._waits.add(Wait.READER)
 
     def resumeProducing(self) -> None:
-        self._held_up = False
-        self._used = self._shared.seconds()
-        self._go_on()
+        self.used = self._seconds()
+        self._go_on(Wait.READER)
 
     def stopProducing(self) -> None:
         """The connection is gone; `connectionLost` follows."""
@@ -204,10 +229,12 @@ class RpcConnection(Protocol):
     @property
     def busy(self) -> bool:
         """Whether somebody would miss this connection at once."""
-        return self._serving or self._yielded is not None or self._flow is not None
+        return self._flow is not None or Wait.RESULT in self._waits or Wait.TURN in self._waits
 
-    def _go_on(self) -> None:
-        if not self._blocked():
+    def _go_on(self, waited_for: Wait) -> None:
+        """What was waited for has come."""
+        self._waits.discard(waited_for)
+        if not self._waits:
             self._work()
 
     def _work(self) -> None:
@@ -215,13 +242,14 @@ class RpcConnection(Protocol):
         until = None
         try:
             while self._stream() if self._flow is not None else self._some():
-                if self._blocked():
+                if self._waits:
                     break
-                now = self._shared.seconds()
+                now = self._seconds()
                 if until is None:
                     until = now + TURN
                 elif now > until:
-                    self._yielded = self._shared.reactor.callLater(0, self._my_turn)
+                    self._waits.add(Wait.TURN)
+                    self._shared.reactor.callLater(0, self._go_on, Wait.TURN)
                     break
         except RecordError as error:
             log.debug(
@@ -232,8 +260,10 @@ class RpcConnection(Protocol):
             )
             self.close()
             return
-        self._flush()
-        self._regulate()
+        if self._out:
+            self._flush()
+        if self._waits or self._half_since is not None or self.held or not self._reading:
+            self._regulate()
 
     def _some(self) -> bool:
         """Serve records up to one after which something may have changed; false if no more are there."""
@@ -246,7 +276,7 @@ class RpcConnection(Protocol):
             except Junk as junk:
                 self._shared.junk(self.caller.peer, str(junk))
                 outcome = None
-            if outcome.__class__ is bytes:
+            if outcome.__class__ is bytes and len(outcome) <= BATCH:
                 length = len(outcome)
                 add(pack(LAST_FRAGMENT | length))
                 add(outcome)
@@ -260,23 +290,18 @@ class RpcConnection(Protocol):
             if served == FEW:
                 return True
         if self._half_since is None and self._reader.partial:
-            self._half_since = self._used
+            self._half_since = self.used
         return False
 
-    def _blocked(self) -> bool:
-        return self._held_up or self._serving or self._yielded is not None or not self._open
-
-    def _my_turn(self) -> None:
-        self._yielded = None
-        self._go_on()
-
     def _regulate(self) -> None:
-        """Read from the client, or leave its bytes in the network."""
-        free = self._flow is None and not self._blocked()
-        if free and self._reading:
+        """Read from the client, or leave its bytes in the network; count what is held of them."""
+        if Wait.END in self._waits:
             return
-        wanted = free or self._reader.buffered < BATCH
-        if wanted is not self._reading and self._open:
+        held, self.held = self.held, self._reader.buffered
+        if held != self.held:
+            self._connections.hold(self.held - held)
+        wanted = not self._waits or self.held < BATCH
+        if wanted is not self._reading and Wait.END not in self._waits:
             self._reading = wanted
             if wanted:
                 self.transport.resumeProducing()
@@ -284,14 +309,13 @@ class RpcConnection(Protocol):
                 self.transport.pauseProducing()
 
     def _flush(self) -> None:
-        if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
-            self._write(data)
+        data = b"".join(self._out)
+        self._out.clear()
+        self._write(data)
 
     def _write(self, data: bytes) -> None:
-        if self._tapped:
-            self._tapped.tell("data", self.caller.peer, True, data)
+        if self._tap is not None:
+            self._tap.tell("data", self.caller.peer, True, data)
         self.transport.write(data)
 
     # --- results that are awaited or streamed ----------------------------------------------------------------
@@ -303,7 +327,7 @@ class RpcConnection(Protocol):
             waiting = Deferred.fromCoroutine(self.caller.finish(outcome))
             waiting.addCallback(done.append)
             if not done:
-                self._serving = True
+                self._waits.add(Wait.RESULT)
                 waiting.addCallback(lambda _: self._finished(done[0]))
                 waiting.addErrback(self._broken)
                 return
@@ -311,12 +335,12 @@ class RpcConnection(Protocol):
         self._put(outcome)
 
     def _finished(self, outcome: Outcome) -> None:
-        self._serving = False
-        self._used = self._shared.seconds()
-        if self._open:
+        self.used = self._seconds()
+        if Wait.END not in self._waits:
             self._put(outcome)
-            self._go_on()
-            self._flush()
+            self._go_on(Wait.RESULT)
+            if self._out:
+                self._flush()
         elif isinstance(outcome, Flow):
             close_chunks(outcome.chunks)
 
@@ -330,13 +354,20 @@ class RpcConnection(Protocol):
         self.abort()
 
     def _put(self, outcome: Outcome) -> None:
+        if isinstance(outcome, bytes):
+            if len(outcome) <= BATCH:
+                self._out += (mark(len(outcome)), outcome)
+                return
+            # Of a long reply only what the client reads is copied, so that a thousand which do not cost nothing.
+            long = outcome
+            chunks = (long[at : at + BATCH] for at in range(BATCH, len(long), BATCH))
+            outcome = Flow(long[:BATCH], chunks)
         if isinstance(outcome, Flow):
-            self._flush()
+            if self._out:
+                self._flush()
             self._chunks = outcome.chunks
             self._flow = iter(outcome.chunks)
             self._block = outcome.header
-        elif isinstance(outcome, bytes):
-            self._out += (mark(len(outcome)), outcome)
 
     def _stream(self) -> bool:
         """Send a fragment of a streamed reply: the bytes gathered before, once it is known whether they are the
@@ -377,28 +408,32 @@ class RpcConnection(Protocol):
     def sweep(self, now: float) -> None:
         """Close the connection if it has been silent for too long, or in the middle of a record."""
         limits = self._shared.limits
-        if self._serving:
+        if Wait.RESULT in self._waits:
             return
         if self._half_since is not None and self._reading and now - self._half_since > limits.half_record:
             log.info(
                 "{name}: {peer} sent half a record; closed", name=self._shared.name, peer=self.caller.peer
             )
             self.abort()
-        elif now - self._used > limits.idle:
-            self.abort() if self._held_up else self.close()
+        elif now - self.used > limits.idle:
+            self.abort() if Wait.READER in self._waits else self.close()
 
     def close(self) -> None:
         """Send what is there to be sent, then close."""
-        if self._open:
-            self._open = False
-            self._flush()
-            self._tapped.tell("close", self.caller.peer, True)
-            transport = self.transport
-            transport.unregisterProducer()
-            transport.loseConnection()
+        if Wait.END not in self._waits:
+            if self._out:
+                self._flush()
+            self._end(outgoing=True)
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
 
     def abort(self) -> None:
-        if self._open:
-            self._open = False
-            self._tapped.tell("close", self.caller.peer, True)
+        self._end(outgoing=True)
         self.transport.abortConnection()
+
+    def _end(self, outgoing: bool) -> None:
+        """Serve nothing more; *outgoing*: this side ends the connection."""
+        if Wait.END not in self._waits:
+            self._waits.add(Wait.END)
+            if self._tap is not None:
+                self._tap.tell("close", self.caller.peer, outgoing)

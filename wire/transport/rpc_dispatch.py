@@ -121,8 +121,8 @@ class Service(Protocol):
     ``admit(procedure: int, transport, peer) -> None`` raises Reject or AcceptError for calls that are refused before
     their arguments are looked at (NETINFO 1.1, the UDP filter); asked once for each procedure on a connection.
 
-    ``recall(procedure, credential, peer) -> Recall | None``: a short cut for such calls; asked once for each header on a
-    connection.
+    ``recall(procedure, credential, peer) -> Recall | None``: a short cut for such calls; asked once for each header on
+    a connection.
 
     ``accept_tcp(peer, local) -> bool``: whether a TCP connection from there is served at all.
     """
@@ -297,7 +297,7 @@ class Caller:
             except Exception as error:
                 return self._failed(record[:XID], None, error)
         xid = record[:XID]
-        if route.recall is not None:
+        if route.recall is not None:  # most calls: nothing is parsed, nothing is built
             known = route.recall(record[end:])
             if known is not None:
                 return b"".join((xid, SUCCESS, known))
