@@ -55,22 +55,22 @@ def read(file: BinaryIO, wanted: Wanted = EVERYTHING, limit: int = MAX_ENTRIES) 
     file, is left out. Raises ScanFileError, and TooManyEntries beyond `limit` names.
     """
     found: dict[bytes, Entry] = {}
+    commands: dict[bytes, set[bytes]] = {}
     lasttime, newonly, refused = wanted.lasttime, wanted.newonly, wanted.refused
-    latest: Entry | None = None
-    commands: list[bytes] = []
     any_entry = False
-    for line in _lines(file):
+    latest: bytes | None = None
+    for line in _lines(file, _not_after(lasttime) if newonly and lasttime > 0 else None):
+        if line is None:
+            any_entry, latest = True, None
+            continue
         backup, noaccount, mode, ctime_text, mtime_text, written, command = line.groups()
         if command is not None:
             if not any_entry:
                 raise ScanFileError
-            commands.append(command)
+            if latest is not None:
+                commands.setdefault(latest, set()).add(command)
             continue
-        if commands:
-            _attach(found, latest, commands)
-            commands = []
-        any_entry = True
-        latest = None
+        any_entry, latest = True, None
         ctime = int32(int(ctime_text))
         if ctime <= lasttime and newonly:
             continue
@@ -85,40 +85,55 @@ def read(file: BinaryIO, wanted: Wanted = EVERYTHING, limit: int = MAX_ENTRIES) 
             flags |= BACKUP
         if noaccount:
             flags |= NOACCOUNT
-        latest = found[name] = Entry(name, int(mode, 8), flags, int32(int(mtime_text)), ctime)
+        found[name] = Entry(name, int(mode, 8), flags, int32(int(mtime_text)), ctime)
+        latest = name
         if len(found) > limit:
             raise TooManyEntries(f"Collection has more than {limit} names")
-    if commands:
-        _attach(found, latest, commands)
-    return dict(sorted(found.items()))
+    for name, those in commands.items():
+        entry = found[name]
+        found[name] = Entry(name, entry.mode, entry.flags, entry.mtime, entry.ctime, tuple(sorted(those)))
+    return {name: found[name] for name in sorted(found)}
 
 
-def _attach(found: dict[bytes, Entry], entry: Entry | None, commands: list[bytes]) -> None:
-    if entry is not None:
-        ordered = tuple(sorted(set(commands)))
-        found[entry.name] = Entry(entry.name, entry.mode, entry.flags, entry.mtime, entry.ctime, ordered)
+def _not_after(lasttime: int) -> re.Pattern[bytes]:
+    """Matches entries in a row, with their commands, whose ctime is not negative and not after `lasttime`.
+
+    A client that is up to date has nearly all of them: they are passed over without being taken apart.
+    """
+    last = b"%d" % lasttime
+    times = [last]
+    for at, digit in enumerate(last):
+        if digit > ord("0"):
+            times.append(last[:at] + b"[0-%c][0-9]{%d}" % (digit - 1, len(last) - at - 1))
+    if len(last) > 1:
+        times.append(b"[0-9]{1,%d}" % (len(last) - 1))
+    entry = rb"B?N?[0-7]{1,11} (?>%s) -?[0-9]{1,20} [^\n]+\n" % b"|".join(times)
+    return re.compile(rb"(?:%s(?:X[^\n]*\n)*)++" % entry)
 
 
-def _lines(file: BinaryIO) -> Iterator[re.Match[bytes]]:
-    """The lines that follow, taken apart; ScanFileError at the first that is neither entry nor command."""
+def _lines(file: BinaryIO, passed: re.Pattern[bytes] | None) -> Iterator[re.Match[bytes] | None]:
+    """The lines that follow, taken apart; None for those that `passed` matches, however many.
+
+    Raises ScanFileError at the first that is neither entry nor command.
+    """
     rest = b""
     while part := file.read(_PART):
         text = rest + part
         end = text.rfind(b"\n") + 1
-        yield from _whole_lines(text, end)
+        yield from _whole_lines(text, end, passed)
         rest = text[end:]
         if len(rest) > _PART:
             raise ScanFileError
     if rest:
-        yield from _whole_lines(rest + b"\n", len(rest) + 1)
+        yield from _whole_lines(rest + b"\n", len(rest) + 1, passed)
 
 
-def _whole_lines(text: bytes, end: int) -> Iterator[re.Match[bytes]]:
+def _whole_lines(text: bytes, end: int, passed: re.Pattern[bytes] | None) -> Iterator[re.Match[bytes] | None]:
     at = 0
-    for line in _LINE.finditer(text, 0, end):
-        if line.start() != at:
+    while at < end:
+        known = passed.match(text, at, end) if passed is not None else None
+        line = known or _LINE.match(text, at, end)
+        if line is None:
             raise ScanFileError
+        yield None if known else line
         at = line.end()
-        yield line
-    if at != end:
-        raise ScanFileError

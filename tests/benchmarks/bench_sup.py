@@ -44,6 +44,8 @@ RUNS = 1 if os.environ.get("BENCH_QUICK") else 5
 SHARE = 100 if os.environ.get("BENCH_QUICK") else 1
 """What everything is divided by."""
 LONG_AGO = 1_600_000_000
+BLOCK = 1 << 20
+"""Of a large file, which repeats it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +70,8 @@ class Case:
         """Make the files, with the same content each time."""
         chance = random.Random(1995)
         for number in range(self.files):
-            content = chance.randbytes(chance.randint(*self.sizes))
+            size = chance.randint(*self.sizes)
+            content = chance.randbytes(min(size, BLOCK)) * max(size // BLOCK, 1)
             write(place.srv, f"data/{number // 100:04}/file{number:06}", content, mtime=LONG_AGO + number)
         collection(place.srv, "upgrade data\n")
         if self.scanned:

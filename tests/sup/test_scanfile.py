@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sup import scanfile
-from sup.scanfile import ScanFileError
+from sup.scanfile import HEADER, ScanFileError
 from sup.walk import BACKUP, EVERYTHING, NEW, NOACCOUNT, Entry, TooManyEntries, Wanted
 
 EXAMPLE = b"""V2
@@ -48,6 +48,48 @@ def test_new_files_only() -> None:
     old = read(EXAMPLE, Wanted(1795219338))
     assert [entry.flags & NEW for entry in old] == [0, 0, NEW, 0]
     assert old[1].commands == (b"run data/a now",)
+
+
+numbers = st.one_of(
+    st.integers(-9, 9), st.integers(0, 2**31 - 1), st.sampled_from([2**31, 2**32, -(2**31), 10**18])
+)
+written_numbers = st.builds(
+    lambda zero, number: b"%s%s%d" % (b"-" if number < 0 else b"", zero, abs(number)),
+    st.sampled_from([b"", b"0"]),
+    numbers,
+)
+
+
+@given(
+    st.lists(st.tuples(written_numbers, st.lists(st.sampled_from([b"x", b""]), max_size=2)), min_size=1),
+    st.integers(-5, 2**31 - 1),
+)
+def test_new_files_are_those_of_a_full_list_that_are_new(
+    lines: list[tuple[bytes, list[bytes]]], lasttime: int
+) -> None:
+    """However ctimes are written, and wherever those stand that are passed over."""
+    text = HEADER
+    for number, (ctime, commands) in enumerate(lines):
+        for near in (ctime, b"%d" % lasttime, b"%d" % (lasttime + 1), b"%d" % (lasttime - 1)):
+            text += b"100644 %s 1 %05d%s\n" % (near, number, near)
+            text += b"".join(b"X%s\n" % command for command in commands)
+    everything = read(text, Wanted(lasttime), limit=10_000)
+    assert read(text, Wanted(lasttime, newonly=True)) == [entry for entry in everything if entry.flags & NEW]
+
+
+@pytest.mark.parametrize("line", [b"garbage", b"100648 1 1 a", b"100644 x 1 a", b"100644 1 1 ", b""])
+def test_damage_among_old_files(line: bytes) -> None:
+    with pytest.raises(ScanFileError):
+        read(EXAMPLE + line + b"\n" + EXAMPLE.removeprefix(HEADER), Wanted(1795219340, newonly=True))
+
+
+def test_commands_of_an_old_file_go_to_no_other() -> None:
+    """Not even where they stand apart from it, at the beginning of a part of the text."""
+    new = b"100644 9 1 new\n"
+    old = b"100644 1 1 %s\n"
+    filling = (1 << 20) - len(new) - len(old % b"")
+    found = read(HEADER + new + old % (b"o" * filling) + b"Xcommand\n", Wanted(5, newonly=True))
+    assert [(entry.name, entry.commands) for entry in found] == [(b"new", ())]
 
 
 def test_refused_names_lose_their_commands_too() -> None:
