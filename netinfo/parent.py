@@ -20,14 +20,12 @@ from netinfo import hierarchy
 from netinfo.addresses import BROADCAST, Interface, interfaces, is_loopback, to_number, to_text
 from netinfo.client.errors import NetInfoError
 from netinfo.client.names import Portmapper, TaggedServer
-from netinfo.client.network import Network, Target
-from netinfo.client.servers import find_ports
+from netinfo.client.network import Network
+from netinfo.client.servers import find_ports, through_portmapper
 from netinfo.domain import Domain
 from netinfo.hierarchy import Server
-from wire.codec import codec
 from wire.formats.netinfo import NETINFO, Binding
-from wire.formats.nibind import NIBIND, BindArgs
-from wire.formats.portmap import PORTMAP, CallitArgs
+from wire.formats.nibind import BindArgs
 from wire.formats.rpc import AUTH_NONE
 from wire.transport.errors import TransportError
 
@@ -143,11 +141,7 @@ class ParentFinder:
         tags = []
         for address, tag in dict.fromkeys(self._spread(candidates)):
             args = BindArgs(to_number(self.address), self.domain.tag, tag)
-            procedure = NIBIND.by_name["BIND"]
-            callit = CallitArgs(
-                NIBIND.number, NIBIND.version, procedure.number, codec(procedure.argument).build(args)
-            )
-            targets.append(Target(address, self.portmapper_port, PORTMAP, PORTMAP.by_name["CALLIT"], callit))
+            targets.append(through_portmapper(address, self.portmapper_port, "BIND", args))
             tags.append(tag)
         answer = await self.network.multicall(targets, waits) if targets else None
         if answer is None:

@@ -19,7 +19,8 @@ from netinfo.client.errors import CannotConnectError, CommunicationError, NetInf
 from netinfo.client.names import ServerName, TaggedServer
 from netinfo.client.network import Link, Network
 from netinfo.client.paths import DirectoryPath, parse_path
-from netinfo.client.servers import connect
+from netinfo.client.servers import connect, first_alive
+from wire.formats.errors import FormatError
 from wire.formats.netinfo import (
     NETINFO,
     NI_INDEX_NULL,
@@ -96,7 +97,7 @@ class Domain:
         self.options = options
         self.credential = AUTH_NONE
         self._link: Link | None = None
-        self._master: int | None = 0 if len(self.servers) == 1 else None
+        self._master: ServerName | None = self.servers[0] if len(self.servers) == 1 else None
         self._pid = os.getpid()
 
     def __str__(self) -> str:
@@ -136,51 +137,54 @@ class Domain:
 
     async def _attempt(self, name: str, argument: Any, patience: float) -> Any:
         """Call the present server; open its connection again once if it turns out to be closed."""
-        procedure = NETINFO.by_name[name]
-        fresh = self._link is None
-        link = await self._connected(patience)
+        was_open = self._link is not None
         try:
-            return await link.call(procedure, argument, self.credential, patience)
+            return await self._once(name, argument, patience)
         except ConnectionClosed:
-            self.close()
-            if fresh:
+            if not was_open:
                 raise
-        except TransportError:
-            self.close()
-            raise
-        link = await self._connected(patience)
+        return await self._once(name, argument, patience)
+
+    async def _once(self, name: str, argument: Any, patience: float) -> Any:
         try:
-            return await link.call(procedure, argument, self.credential, patience)
-        except TransportError:
+            link = await self._connected(patience)
+        except TransportError as error:
+            raise CannotConnectError(str(self), str(error)) from error
+        try:
+            return await link.call(NETINFO.by_name[name], argument, self.credential, patience)
+        except BaseException:  # whoever gave up, or aborted, left half a conversation behind
             self.close()
             raise
 
     async def _read(self, name: str, argument: Any) -> Any:
-        """A call that any server can answer: each is tried in turn, and after all of them a pause is made, 0,
-        4, 8 ... 64 seconds, as long as patience lasts.
+        """A call that any server can answer: each is tried, first those whose binders answer, and after all of them a
+        pause is made, 0, 4, 8 ... 64 seconds, as long as patience lasts.
         """
         waited, pause = 0.0, 0.0
         while True:
-            for _ in self.servers:
+            untried = list(self.servers)
+            while untried:
+                if self.servers[0] not in untried:
+                    self._prefer(await first_alive(self.network, untried) or untried[0])
+                untried.remove(self.servers[0])
                 try:
                     return await self._attempt(name, argument, self.options.read_timeout)
                 except (TransportError, NetInfoError) as error:
                     if _is_refusal(error):
                         raise self._failed(error) from error
                     last = error
-                self._rotate()
             if waited + pause >= self.options.patience:
                 raise self._failed(last) from last
             await self.network.sleep(pause)
             waited += pause
             pause = min(pause + 4.0, 64.0)
 
-    def _rotate(self) -> None:
-        """Put the next server in front."""
-        self.close()
-        self.servers.append(self.servers.pop(0))
-        if self._master is not None:
-            self._master = (self._master - 1) % len(self.servers)
+    def _prefer(self, server: ServerName) -> None:
+        """Put a server in front."""
+        if server != self.servers[0]:
+            self.close()
+            self.servers.remove(server)
+            self.servers.insert(0, server)
 
     async def _write(self, name: str, argument: Any) -> Any:
         """A call for the master alone; it never fails over."""
@@ -193,19 +197,15 @@ class Domain:
     def _failed(self, error: Exception) -> NetInfoError:
         if isinstance(error, NetInfoError):
             return error
-        kind = CannotConnectError if self._link is None else CommunicationError
-        return kind(str(self), str(error))
+        return CommunicationError(str(self), str(error))
 
     async def _to_master(self) -> None:
         """Put the master in front: the root's `master`, by its machine's addresses (NETINFO 4.5)."""
         if self._master is None:
             self._master = await self._find_master()
-        if self._master != 0:
-            self.close()
-            self.servers.insert(0, self.servers.pop(self._master))
-            self._master = 0
+        self._prefer(self._master)
 
-    async def _find_master(self) -> int:
+    async def _find_master(self) -> ServerName:
         reader = Domain(self.network, self.servers, attrs.evolve(self.options, reads_from_master=False))
         try:
             (master, *_) = values_of(await reader.read(ROOT), b"master") or (b"",)
@@ -219,16 +219,20 @@ class Domain:
         finally:
             reader.close()
         addresses = {os.fsdecode(address) for address in values_of(machine, b"ip_address")}
-        for index, server in enumerate(self.servers):
+        for server in self.servers:
             if isinstance(server, TaggedServer) and server.tag == tag and server.portmapper.host in addresses:
-                return index
+                return server
         raise NetInfoError(NiStatus.NI_CANTFINDADDRESS, f"master {os.fsdecode(master)} of {self}")
 
     async def call(self, name: str, argument: Any = None) -> Any:
-        """Call a procedure by name and give its result as it came. Raises `CommunicationError`."""
-        if NETINFO.by_name[name].mutates or self.options.reads_from_master:
-            return await self._write(name, argument)
-        return await self._read(name, argument)
+        """Call a procedure by name and give its result as it came. Raises `CommunicationError`, also for an argument
+        that is too long for its format."""
+        try:
+            if NETINFO.by_name[name].mutates or self.options.reads_from_master:
+                return await self._write(name, argument)
+            return await self._read(name, argument)
+        except FormatError as error:
+            raise CommunicationError(str(self), f"{name} cannot carry this argument: {error}.") from error
 
     async def _ok(self, name: str, argument: Any, about: str) -> Any:
         result: Result = await self.call(name, argument)

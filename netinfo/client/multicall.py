@@ -31,7 +31,7 @@ class Multicall:
             yield target.host, target.port, call
 
     def answer(self, datagram: bytes, host: str) -> Answer | None:
-        """What a datagram from *host* answers; None unless it is a success."""
+        """What a datagram from *host* answers; None unless it is a success, and good."""
         index = int.from_bytes(datagram[:XID], "big") - self.first_xid
         if not 0 <= index < len(self.targets):
             return None
@@ -39,4 +39,4 @@ class Multicall:
             result = read_reply(self.targets[index].procedure, datagram)
         except RpcError:
             return None
-        return Answer(index, host, result)
+        return Answer(index, host, result) if self.targets[index].is_good(result) else None

@@ -3,12 +3,12 @@ blocking sockets.
 
 `Domain` and its helpers are coroutines over this interface. `netinfo.client.blocking` implements it without
 an event loop (its coroutines never suspend, so `run` drives them to their end at once),
-`netinfo.client.twisted` on the reactor.
+`netinfo.client.reactor` on Twisted's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -29,13 +29,14 @@ class Link(Protocol):
 
 @attrs.frozen
 class Target:
-    """One of the servers that `Network.multicall` asks, and what it is asked."""
+    """One of the servers that `Network.multicall` asks, what it is asked, and which results count as answers."""
 
     host: str
     port: int
     program: Program
     procedure: Procedure
     argument: Any
+    is_good: Callable[[Any], bool] = lambda result: True
 
 
 @attrs.frozen

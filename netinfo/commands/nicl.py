@@ -27,6 +27,8 @@ from netinfo.commands.tool import (
     Option,
     ToolError,
     UsageError,
+    advised,
+    complain,
     describe,
     exit_code,
     manual,
@@ -111,7 +113,7 @@ def open_raw(path: Path, create: bool) -> tuple[Domain, bool, Callable[[], None]
         except nidb.NidbError as error:
             raise ToolError(str(error), CANNOT_CONNECT) from None
         for note in imported.notes:
-            sys.stderr.write(f"nicl: {note}\n")
+            complain("nicl", note)
         rules = Rules(path.name.removesuffix(".nidb").encode(), imported.tree)
         return open_local(rules, str(path), lambda changes: None), True, lambda: None
     if not path.exists() and not create:
@@ -156,7 +158,10 @@ def prompted_lines(session: Session, prompt: bool) -> Iterator[str]:
         _prepare(readline, session, history)
     try:
         while True:
-            yield input(f"{os.fsdecode(session.cwd)} > ")
+            try:
+                yield input(f"{os.fsdecode(session.shown(session.cwd))} > ")
+            except KeyboardInterrupt:  # the line is given up, not the session
+                sys.stdout.write("\n")
     except EOFError:
         sys.stdout.write("\n")
     finally:
@@ -211,7 +216,7 @@ async def nicl(argv: list[str]) -> int:
     except RawFormatError as error:
         raise ToolError(f"input: {error}", USAGE) from None
     except OSError as error:
-        raise ToolError(str(error), USAGE) from None
+        raise ToolError(f"{error.filename}: {error.strerror}", USAGE) from None
     finally:
         close()
 
@@ -224,11 +229,21 @@ async def _shell(session: Session, arguments: Arguments) -> int:
     for line in prompted_lines(session, prompt):
         try:
             await run_line(session, line)
-        except (UsageError, RawFormatError, OSError) as error:
-            sys.stderr.write(f"nicl: {error}\n")
+        except KeyboardInterrupt:
+            if not prompt:
+                raise
+            complain("nicl", "interrupted; what was under way may have been done in part")
+        except ToolError as error:
+            complain("nicl", error)
+            code = error.code
+        except (UsageError, RawFormatError) as error:
+            complain("nicl", error)
+            code = USAGE
+        except OSError as error:
+            complain("nicl", f"{error.filename}: {error.strerror}")
             code = USAGE
         except NetInfoError as error:
-            sys.stderr.write(f"nicl: {error}\n")
+            complain("nicl", advised(error))
             code = exit_code(error)
         sys.stdout.flush()
     return 0 if prompt else code

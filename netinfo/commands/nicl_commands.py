@@ -17,7 +17,7 @@ from netinfo.client.domain import NAME, Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.client.opening import Opener
 from netinfo.client.paths import parse_path, parse_x500
-from netinfo.commands.tool import UsageError, json_properties, out, out_json, text
+from netinfo.commands.tool import UsageError, ask_password, directory, json_properties, out, out_json, text
 from netinfo.rawformat import load
 from wire.formats.netinfo import NiId, NiStatus, Property
 
@@ -63,9 +63,7 @@ class Session:
 
     async def directory(self, path: bytes) -> NiId:
         """The directory at a path, or of a number."""
-        if path.isdigit():
-            return await self.domain.self_id(NiId(int(path) & 0xFFFFFFFF, 0))
-        return await self.domain.find(self.resolve(path))
+        return await directory(self.domain, path if path.isdigit() else self.resolve(path))
 
     def shown(self, path: bytes) -> bytes:
         """A path as this session prints it."""
@@ -345,10 +343,8 @@ async def echo(session: Session, words: Words) -> None:
 
 async def auth(session: Session, words: Words) -> None:
     """Call as a user from now on; asks for the password if it is not given."""
-    import getpass
-
     user = words[0] if words else b"root"
-    password = words[1] if len(words) > 1 else os.fsencode(getpass.getpass(f"Password for {text(user)}: "))
+    password = words[1] if len(words) > 1 else ask_password(text(user))
     await session.domain.authenticate(user, password)
 
 

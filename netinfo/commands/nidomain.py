@@ -151,6 +151,10 @@ async def nidomain(argv: list[str]) -> int:
 def _check(status: int, operation: Option) -> None:
     if status != NiStatus.NI_OK:
         sentence = f"{operation.doc.partition(':')[0]}: operation failed - {status_text(status)}"
+        if status == NiStatus.NI_PERM:
+            sentence += " (only the superuser of that host may; -p gives its root's password)"
+        elif status == NiStatus.NI_SYSTEMERR and operation in (MASTER, CLONE):
+            sentence += " (a tag is 1 to 64 of A-Z a-z 0-9 . _ -; else the host's log says why)"
         raise ToolError(sentence, min(STATUS_BASE + status, 255))
 
 

@@ -20,6 +20,7 @@ from netinfo.commands.tool import (
     Option,
     ToolError,
     UsageError,
+    advised,
     describe,
     directory,
     exit_code,
@@ -320,7 +321,7 @@ async def niutil(argv: list[str]) -> int:
     name = argv[0].lstrip("-")
     operation = OPERATIONS.get(ALIASES.get(name, name))
     if operation is None:
-        raise UsageError(f"{argv[0]} is not an operation")
+        raise UsageError(f"{argv[0]} is not an operation; the operation comes first, options after it")
     arguments = parse(argv[1:], OPTIONS)
     dialect = dialect_of(arguments)
     if not arguments.operands or not operation.takes(len(arguments.operands) - 1):
@@ -338,9 +339,9 @@ async def niutil(argv: list[str]) -> int:
             raise
         except NetInfoError as error:
             if error.status != NiStatus.NI_MASTERBUSY or not arguments.has(RETRY):
-                raise ToolError(
-                    f"can't {name} {':'.join([where, *operands[:1]])}: {error}", exit_code(error)
-                ) from error
+                about = ":".join([where, *operands[:1]])
+                why = advised(error, "".join(operands[:1]))
+                raise ToolError(f"can't {name} {about}: {why}", exit_code(error)) from error
         await domain.network.sleep(BUSY_PAUSE)
 
 

@@ -29,7 +29,7 @@ from netinfo.client.names import (
 from netinfo.client.network import run
 from netinfo.client.opening import Opener
 from netinfo.client.sources import Source, parse_tool_source
-from wire.formats.netinfo import NiId, NiStatus, Property
+from wire.formats.netinfo import NI_INDEX_NULL, NiId, NiStatus, Property
 from wire.transport.errors import TransportError
 
 USAGE = 1
@@ -38,6 +38,8 @@ FAILED = 199
 CANNOT_CONNECT = 200
 BAD_SERVER_BASE = 216
 """Exit codes; 100 and 216 have the status or the kind of problem added (NETINFO 6.5)."""
+LONGEST_NUMBER = 20
+"""Digits that are looked at; any number of so many is too large for a directory."""
 PASSWORD_VARIABLE = "NETINFO_PASSWORD"  # noqa: S105 - its name
 ROOT_USER = "root"
 
@@ -232,7 +234,7 @@ async def open_source(
     except CannotConnectError as error:
         raise ToolError(f"can't connect to domain {name}: {error.reason}", CANNOT_CONNECT) from None
     except NetInfoError as error:
-        raise ToolError(f"can't connect to domain {name}: {error}", CANNOT_CONNECT) from None
+        raise ToolError(f"can't connect to domain {name}: {advised(error, name)}", CANNOT_CONNECT) from None
     await authenticate(domain, arguments, source)
     return domain
 
@@ -253,21 +255,30 @@ def password_for(user: str, arguments: Arguments, known: str | None = None) -> s
     password = arguments.get(PASSWORD) if arguments.has(PASSWORD) else known
     if password is None:
         password = os.environ.get(PASSWORD_VARIABLE)
-    if password is None:
-        import getpass
+    return ask_password(user) if password is None else password
 
-        try:
-            password = getpass.getpass(f"Password for {user}: ")
-        except (OSError, EOFError):
-            raise ToolError(f"nobody can be asked for a password: set {PASSWORD_VARIABLE}", USAGE) from None
-    return password
+
+def ask_password(user: str) -> str:
+    """What the terminal answers. Raises `ToolError` where there is none."""
+    import getpass
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)  # never read one that everybody sees
+            return getpass.getpass(f"Password for {user}: ")
+    except (OSError, EOFError, getpass.GetPassWarning):
+        raise ToolError(f"nobody can be asked for a password: set {PASSWORD_VARIABLE}", USAGE) from None
 
 
 async def directory(domain: Domain, path: bytes) -> NiId:
-    """The directory at a path, or of a number where the path is all digits."""
-    if path.isdigit():
-        return await domain.self_id(NiId(int(path) & 0xFFFFFFFF, 0))
-    return await domain.find(path if path.startswith(b"/") else b"/" + path)
+    """The directory at a path from the root, or of a number where the path is all digits."""
+    if not path.isdigit():
+        return await domain.find(path if path.startswith(b"/") else b"/" + path)
+    number = int(path[:LONGEST_NUMBER])
+    if number > NI_INDEX_NULL:
+        raise NetInfoError(NiStatus.NI_BADID, f"directory {text(path)}")
+    return await domain.self_id(NiId(number, 0))
 
 
 # --- output -----------------------------------------------------------------------------------------------
@@ -312,10 +323,11 @@ def run_tool(
         code = _run(body, args)
         sys.stdout.flush()
     except UsageError as error:
-        sys.stderr.write(f"{name}: {error}\n{_synopsis(help_text)}")
+        complain(name, error)
+        sys.stderr.write(f"{_synopsis(help_text)}`{name} --help` says more.\n")
         code = USAGE
     except ToolError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        complain(name, error)
         code = error.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -323,10 +335,10 @@ def run_tool(
     except KeyboardInterrupt:
         code = 130
     except NetInfoError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        complain(name, advised(error))
         code = exit_code(error)
     except TransportError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        complain(name, error)
         code = FAILED
     finally:
         _closing.close()
@@ -343,6 +355,35 @@ def _run(body: Callable[[list[str]], Awaitable[int]], args: list[str]) -> int:
 def _synopsis(help_text: str) -> str:
     """A help text's usage lines: all before its first empty line."""
     return help_text.partition("\n\n")[0] + "\n"
+
+
+def complain(name: str, problem: object) -> None:
+    """Say on stderr what is wrong; what is no text in a name, or would steer a terminal, is shown as \\xff."""
+    shown = os.fsencode(str(problem)).decode(errors="backslashreplace")
+    printable = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in shown)
+    sys.stderr.write(f"{name}: {printable}\n")
+
+
+ADVICE = {
+    NiStatus.NI_STALE: "somebody else changed it meanwhile; try again",
+    NiStatus.NI_NOSPACE: "it would pass a limit of the server, or its disk is full",
+    NiStatus.NI_PERM: "-u USER calls as a user who may",
+    NiStatus.NI_RDONLY: "a clone takes changes from its master alone; or the directory is _locked",
+    NiStatus.NI_AUTHERROR: "the password is another, or there were too many wrong ones just now",
+    NiStatus.NI_MASTERBUSY: "try again later",
+    NiStatus.NI_NOTAG: "`nidomain -l HOST` lists the tags of a host",
+    NiStatus.NI_NORESPONSE: "no host that may serve the parent domain answers",
+}
+"""What a person can do about a status, where its sentence does not say."""
+
+
+def advised(error: NetInfoError, where: str = "") -> str:
+    """An error's sentence, with what can be done about it; without what it is about if that is *where*."""
+    sentence = str(error).removeprefix(f"{where}: ") if where else str(error)
+    try:
+        return f"{sentence} ({ADVICE[NiStatus(error.status)]})"
+    except (KeyError, ValueError):
+        return sentence
 
 
 def exit_code(error: NetInfoError) -> int:

@@ -12,14 +12,17 @@ from netinfo.access import HISTORIC, Access, Caller
 from netinfo.client.domain import Domain, Options, credential, values_of
 from netinfo.client.errors import CannotConnectError, CommunicationError, NetInfoError
 from netinfo.client.names import DirectServer, Portmapper, ServerName, TaggedServer
-from netinfo.client.network import run
+from netinfo.client.network import Answer, run
+from netinfo.client.servers import first_alive
 from netinfo.domain import Domain as Rules
 from netinfo.generation import NEXT
 from netinfo.rawformat import load, plant
 from tests.netinfo.calls import FakeNetwork
+from wire.codec import codec
+from wire.formats.errors import Damage, FormatError
 from wire.formats.netinfo import NETINFO, NI_INDEX_NULL, NiId, NiStatus, Property, Result
 from wire.formats.nibind import NIBIND, AddrInfo
-from wire.formats.portmap import PORTMAP
+from wire.formats.portmap import PORTMAP, CallitResult
 from wire.formats.rpc import AUTH_NONE, AuthUnix
 from wire.transport.errors import ConnectError, RpcConnectionLost, RpcError, RpcTimeout
 from wire.transport.tap import Address
@@ -139,6 +142,67 @@ def test_reads_fail_over_in_the_middle_of_the_day() -> None:
     world.breaks = [RpcTimeout("silent")]
     run(domain.ping())
     assert world.take() == [("10.0.0.1", "PING"), ("10.0.0.1", "PING"), ("10.0.0.2", "PING")]
+
+
+def test_the_first_whose_binder_answers_is_taken_next() -> None:
+    world = World(down={"10.0.0.1", "10.0.0.2"})
+    world.network.multicall_answer = lambda targets: Answer(1, "10.0.0.3", None)
+    domain = world.domain("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    run(domain.ping())
+    assert world.network.opened == [Address("10.0.0.3", 878)], "and nobody waited for the second"
+    ((targets, waits),) = world.network.multicalls
+    assert [target.host for target in targets] == ["10.0.0.2", "10.0.0.3"]
+    assert waits == (0.5, 1.0)
+    assert [str(server) for server in domain.servers] == [
+        "10.0.0.3/network",
+        "10.0.0.1/network",
+        "10.0.0.2/network",
+    ]
+
+
+def test_a_binder_that_answers_for_a_dead_server_hides_no_other() -> None:
+    world = World(breaks=[RpcTimeout("silent")] * 2)
+    world.network.multicall_answer = lambda targets: Answer(0, targets[0].host, None)
+    run(world.domain("10.0.0.1", "10.0.0.2", "10.0.0.3").ping())
+    assert [host for host, _ in world.take()] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+
+
+def test_only_a_binder_that_knows_the_tag_counts_as_alive() -> None:
+    world = World(down={"10.0.0.1"})
+    servers = [TaggedServer(Portmapper(host), b"network") for host in ("10.0.0.2", "unknown", "10.0.0.3")]
+    assert run(first_alive(world.network, servers)) is None
+    ((targets, _),) = world.network.multicalls
+    assert [target.host for target in targets] == ["10.0.0.2", "10.0.0.3"]
+    result = codec(NIBIND.by_name["GETREGISTER"].result)
+    known = result.build(Result(NiStatus.NI_OK, AddrInfo(877, 878)))
+    unknown = result.build(Result(NiStatus.NI_NOTAG, None))
+    good = [targets[0].is_good(CallitResult(766, passed_on)) for passed_on in (known, unknown, b"\0")]
+    assert good == [True, False, False]
+
+
+def test_an_abort_leaves_no_half_conversation() -> None:
+    world = World(breaks=[KeyboardInterrupt()])  # type: ignore[list-item]
+    domain = world.domain("10.0.0.1")
+    with pytest.raises(KeyboardInterrupt):
+        run(domain.ping())
+    run(domain.ping())
+    assert len(world.network.opened) == 2
+
+
+def test_no_answer_is_another_error_than_no_connection() -> None:
+    with pytest.raises(CommunicationError) as caught:
+        run(World(breaks=[RpcTimeout("silent")]).domain("10.0.0.1").ping())
+    assert not isinstance(caught.value, CannotConnectError)
+
+
+@pytest.mark.parametrize("name", ["LOOKUP", "WRITEPROP"])
+def test_an_argument_that_is_too_long_is_said_to_be(name: str) -> None:
+    def answer(*call: Any) -> Any:
+        raise FormatError(Damage.LIMIT, "values[0]", 16)
+
+    domain = Domain(FakeNetwork(answer), [DirectServer("10.0.0.1", 1)])
+    with pytest.raises(CommunicationError, match=rf"{name} cannot carry this argument: values\[0\]"):
+        run(domain.call(name, None))
 
 
 def test_a_server_that_refuses_is_not_asked_elsewhere() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import CancelledError, Deferred
 
 from netinfo.client import connect
-from netinfo.client.domain import Options
+from netinfo.client.domain import Domain, Options
 from netinfo.client.errors import CannotConnectError
+from netinfo.client.names import Portmapper, TaggedServer
 from netinfo.client.network import Answer, Target
 from netinfo.client.reactor import ReactorNetwork
 from netinfo.starter import sample
 from tests.netinfo import served
+from tests.peers import free_port, loopback
 from wire.formats.netinfo import NETINFO, Binding, NiStatus
 from wire.formats.nibind import NIBIND
 from wire.formats.portmap import PORTMAP, Mapping
@@ -116,3 +120,42 @@ async def test_the_portmapper_passes_bind_on_and_nothing_else() -> None:
             await link.call(PORTMAP.by_name["CALLIT"], callit("LISTREG", None).argument, AUTH_NONE, 0.2)
         assert await link.call(PORTMAP.by_name["SET"], Mapping(7, 1, 6, 700), AUTH_NONE, 5.0) is True
         link.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_can_be_aborted_and_the_domain_used_further() -> None:
+    from twisted.internet import reactor
+
+    async with served.host() as host:
+        server = await host.start_domain(b"network", sample(b"network", "127.0.0.1"))
+        domain = await connect(reactor, served.reach(host))
+        waiting: Deferred[None] = Deferred()
+        server.service.find_parent = lambda: waiting
+        call = Deferred.fromCoroutine(domain.rparent())
+        call.cancel()
+        with pytest.raises(CancelledError):
+            await call
+        waiting.callback(None)
+        assert (await domain.root()).object == 0
+        domain.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_is_killed_is_replaced_by_one_whose_binder_answers() -> None:
+    """Three servers of one domain, each on a host of its own; the first two go, one after the other."""
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        hosts = [
+            await stack.enter_async_context(served.host(loopback(), portmapper_port=port)) for _ in range(3)
+        ]
+        for host in hosts:
+            await host.start_domain(b"network", sample(b"network", host.settings.listen))
+        servers = [TaggedServer(Portmapper(host.settings.listen, port), b"network") for host in hosts]
+        domain = Domain(network(), servers, Options(read_timeout=1.0))
+        for host in hosts[:2]:
+            await domain.ping()
+            assert domain.servers[0] == servers[hosts.index(host)]
+            await host.stop()
+        assert (await domain.find(b"/users/ann")).object
+        assert domain.servers[0] == servers[2]
+        domain.close()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,7 @@ from tests.netinfo import served
 from tests.netinfo.served import Served
 from tests.netinfo.tools import Ran, Tool
 
+ROOT = Path(__file__).parents[2]
 NIDB = Path(__file__).parents[1] / "captures" / "nidb"
 
 
@@ -274,6 +280,68 @@ def test_a_prompt_keeps_its_history(
     monkeypatch.setattr("builtins.input", answer)
     assert list(nicl.prompted_lines(session, True)) == ["ls", "quit"]
     assert (tmp_path / ".nicl_history").stat().st_mode & 0o777 == 0o600
+
+
+class Terminal:
+    """A program at a terminal of its own; `says` waits for what it prints."""
+
+    def __init__(self, home: Path, *argv: str) -> None:
+        self._ours, theirs = pty.openpty()
+        code = (
+            "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "  # whose Ctrl-C it is
+            "from netinfo.commands.nicl import main; main()"
+        )
+        environment = {**os.environ, "HOME": str(home), "TERM": "dumb", "INPUTRC": "/dev/null"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *argv],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._said = b""
+
+    def type(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+    def says(self, text: str) -> None:
+        """Wait until it has printed this since the last time."""
+        while text.encode() not in self._said:
+            ready, _, _ = select.select([self._ours], [], [], 20)
+            assert ready, f"{text!r} was not printed after {self._said!r}"
+            self._said += os.read(self._ours, 65536)
+        self._said = self._said.partition(text.encode())[2]
+
+    def end(self) -> int:
+        code = self.process.wait(timeout=20)
+        os.close(self._ours)
+        return code
+
+
+def test_a_terminal_has_a_prompt_with_history_completion_and_ctrl_c(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "-raw", "-c", str(tmp_path / "new.db"))
+    terminal.says("/ > ")
+    terminal.type("create /users/ann uid 101\n")
+    terminal.says("/ > ")
+    terminal.type("read /us\t")
+    terminal.says("ers")
+    terminal.type("/an\t uid\n")
+    terminal.says("uid: 101")
+    terminal.says("/ > ")
+    terminal.type("delete /users\x03")
+    terminal.says("/ > ")
+    terminal.type("\x10\n")  # the line before this one, which was never finished
+    terminal.says("uid: 101")
+    terminal.says("/ > ")
+    terminal.type("read /nowhere\n")
+    terminal.says("nicl: /nowhere: No such directory")
+    terminal.says("/ > ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    assert "create /users/ann uid 101" in (tmp_path / ".nicl_history").read_text().splitlines()
 
 
 def test_wrong_usage_and_help(tool: Tool) -> None:

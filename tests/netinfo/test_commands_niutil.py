@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import struct
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,8 +16,41 @@ import pytest
 from netinfo.commands.niutil import OPERATIONS
 from tests.netinfo.served import Served
 from tests.netinfo.tools import Tool
+from wire.formats.netinfo import NETINFO, NiStatus
+from wire.transport.record import mark
 
+ROOT = Path(__file__).parents[2]
 RECORDED = Path(__file__).parents[1] / "captures" / "netinfo" / "next-tools.txt"
+
+
+class HalfServer:
+    """A domain server that answers ROOT and nothing else."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        """Set when a call has come that stays without an answer."""
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.where = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> HalfServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.join(timeout=20)
+        self._listening.close()
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        with connection:
+            while call := connection.recv(65536):
+                (number,) = struct.unpack(">I", call[24:28])
+                if number == NETINFO.by_name["ROOT"].number:
+                    reply = call[4:8] + struct.pack(">8I", 1, 0, 0, 0, 0, NiStatus.NI_OK, 0, 1)
+                    connection.sendall(mark(len(reply)) + reply)
+                else:
+                    self.reached.set()
 
 
 @pytest.fixture
@@ -147,7 +185,7 @@ def test_making_and_destroying_directories(people: str, tool: Tool) -> None:
     gone = tool("niutil", "-read", "-t", people, "/printers")
     assert (gone.code, gone.err) == (
         105,
-        f"niutil: can't read {people}:/printers: /printers: No such directory\n",
+        f"niutil: can't read {people}:/printers: No such directory\n",
     )
     assert tool("niutil", "-destroy", "-t", people, "/").code == 108
     assert tool("niutil", "-list", "-t", people, "/users").out, "nothing was touched"
@@ -214,6 +252,41 @@ def test_servers_that_are_not_there(host: Served, tool: Tool) -> None:
     assert (ran.code, "can't connect to domain 127.0.0.1:1" in ran.err) == (200, True)
     unknown = tool("niutil", "-read", "-t", host.by_tag("nope"), "/")
     assert (unknown.code, "No such tag" in unknown.err) == (200, True)
+
+
+def test_a_server_that_stops_answering_is_no_missing_connection(tool: Tool) -> None:
+    with HalfServer() as server:
+        ran = tool("niutil", "-read", "-T", "0.3", server.where, "/")
+    assert (ran.code, "SELF was not answered within 0.3 seconds" in ran.err) == (199, True)
+
+
+def test_odd_operands(host: Served, tool: Tool) -> None:
+    beyond = tool("niutil", "-read", host.network, "4294967296")
+    assert (beyond.code, "ID is invalid" in beyond.err) == (101, True), "and not the root"
+    assert tool("niutil", "-read", host.network, "9" * 5000).code == 101
+    shown = tool("niutil", "-read", host.network, "/\udce9\x1b[31m").err
+    assert shown.endswith("/\\xe9\\x1b[31m: No such directory\n"), "nothing reaches the terminal raw"
+    long = tool("niutil", "-createprop", host.network, "/users/ann", "note", "x" * 65536)
+    assert (long.code, "longer than this field may be" in long.err) == (199, True)
+
+
+def test_errors_say_what_can_be_done(host: Served, tool: Tool) -> None:
+    unknown = tool("niutil", "-read", "-t", host.by_tag("nope"), "/")
+    assert "nidomain -l HOST" in unknown.err
+    full = tool("niutil", "-createprop", host.network, "/users/ann", "note", *["x"] * 4097)
+    assert (full.code, "a limit of the server" in full.err) == (103, True)
+
+
+def test_ctrl_c_ends_a_tool_quietly() -> None:
+    with HalfServer() as server:
+        code = "from netinfo.commands.niutil import main; main()"
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", code, "-read", server.where, "/"], stderr=subprocess.PIPE, cwd=ROOT
+        )
+        assert server.reached.wait(20)
+        waiting.send_signal(signal.SIGINT)
+        _, said = waiting.communicate(timeout=20)
+    assert (waiting.returncode, said) == (130, b"")
 
 
 def test_help_names_every_operation(tool: Tool) -> None:
