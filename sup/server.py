@@ -103,10 +103,12 @@ class Server:
     config: ServerConfig
     slots: Slots
     in_thread: Threads
-    """For what may take long: walks, name servers, hashing."""
+    """For what is soon done: control files, name servers, hashing, another look at what is needed."""
+    in_walking_thread: Threads
+    """For what takes as long as a collection is large. Each of the three has threads of its own, so that no number
+    of walks can keep another session waiting for anything but its own."""
     in_reading_thread: Threads
-    """For what a session waits for again and again: reading files. It has threads of its own, so that no
-    number of walks can keep it waiting."""
+    """For what a session waits for again and again: reading files."""
     clock: Callable[[], float]
     """Seconds since 1970."""
     resolve: hosts.Resolver
@@ -370,10 +372,10 @@ class Session:
         wanted = Wanted(self.progress.lasttime, bool(setup.newonly), refused)
         collection, now = self._opened(), self.server.clock()
         try:
-            scan = await self.server.in_thread(collection.scan, chain, wanted, now)
+            scan = await self.server.in_walking_thread(collection.scan, chain, wanted, now)
         except CollectionError as error:
             raise GiveUp(str(error)) from error
-        entries = await self.server.in_thread(scan.entries)
+        entries = await self.server.in_walking_thread(scan.entries)
         self.progress.listed = len(entries)
         self.channel.send(List(tuple(entries), scan.scantime))
         del entries

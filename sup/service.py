@@ -30,9 +30,10 @@ T = TypeVar("T")
 
 WAITING_CONNECTIONS = 64
 """Connections there must at least be room for besides those that are served: clients that are told to wait."""
-WALKING_THREADS = 8
-READING_THREADS = 4
-"""Files are mostly in memory; more threads would only take the interpreter from one another."""
+MOMENTARY_THREADS = 8
+"""They mostly wait, for name servers above all."""
+WALKING_THREADS = READING_THREADS = 4
+"""What they look at is mostly in memory; more would only take the interpreter from one another."""
 
 
 class SharedSlots:
@@ -126,13 +127,16 @@ class FileServer:
         self._trace = trace
         self._tell_connections = tell_connections
         self._allowed = [ip_network(network, strict=False) for network in config.clients]
-        self._walking = ThreadPool(0, WALKING_THREADS, "supfilesrv walks")
-        self._reading = ThreadPool(0, READING_THREADS, "supfilesrv reads")
+        momentary = ThreadPool(0, MOMENTARY_THREADS, "supfilesrv looks")
+        walking = ThreadPool(0, WALKING_THREADS, "supfilesrv walks")
+        reading = ThreadPool(0, READING_THREADS, "supfilesrv reads")
+        self._pools = (momentary, walking, reading)
         self._server = Server(
             config=config,
             slots=slots,
-            in_thread=self._in(self._walking),
-            in_reading_thread=self._in(self._reading),
+            in_thread=self._in(momentary),
+            in_walking_thread=self._in(walking),
+            in_reading_thread=self._in(reading),
             clock=time.time,
             resolve=resolve,
             host_name=host_name,
@@ -175,13 +179,13 @@ class FileServer:
         return listening
 
     def _start_threads(self) -> None:
-        for pool in (self._walking, self._reading):
+        for pool in self._pools:
             if not pool.started:
                 pool.start()
 
     def stop_threads(self) -> None:
         """To be called when no session is left."""
-        for pool in (self._walking, self._reading):
+        for pool in self._pools:
             if pool.started:
                 pool.stop()
 

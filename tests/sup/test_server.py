@@ -100,6 +100,7 @@ class Site:
             config=self.config,
             slots=self.places,
             in_thread=at_once,
+            in_walking_thread=at_once,
             in_reading_thread=at_once,
             clock=lambda: self.now,
             resolve=lambda name: ["127.0.0.1"] if name == "localhost" else [],

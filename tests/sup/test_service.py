@@ -1,15 +1,18 @@
 """The shell around the sessions: places, addresses, threads, and a session over a real connection."""
 
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from sup.config import ServerConfig
-from sup.service import FileServer, SharedSlots, host_name, is_own_address, resolve
+from sup.service import WALKING_THREADS, FileServer, SharedSlots, host_name, is_own_address, resolve
+from sup.walk import walk
 from wire.formats.sup import (
     TEST_STRING,
     Compress,
@@ -166,6 +169,49 @@ async def test_one_connection_only(base: Path) -> None:
         await stream.finish()
         await served
     finally:
+        await listening.stop()
+        server.stop_threads()
+
+
+async def listed(stream: MessageStream) -> int:
+    """How many names the server lists."""
+    stream.send(Refuse(()))
+    return len((await stream.receive(List)).entries)
+
+
+@pytest_twisted.ensureDeferred
+async def test_walks_keep_no_other_session_waiting(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than there are threads for; the sessions of others open, and send files, as ever."""
+    may_end = threading.Event()
+
+    def endless_walk(*arguments: Any, **options: Any) -> Any:
+        assert may_end.wait(60)
+        return walk(*arguments, **options)
+
+    server = FileServer(reactor, ServerConfig(bases=(str(base),)), SharedSlots(64))
+    listening = await server.listen("127.0.0.1", 0)
+    try:
+        early, *others = [await connect_sup(reactor, listening.address) for _ in range(2 * WALKING_THREADS)]
+        await opening(early, base)
+        assert await listed(early) == 302
+        monkeypatch.setattr("sup.collection.walk", endless_walk)
+        waiting = []
+        for stream in others:
+            await opening(stream, base)
+            waiting.append(Deferred.fromCoroutine(listed(stream)))
+        early.send(Need((NeedEntry(b"data/long", 0),)), Compress(0), Send())
+        await early.receive(Deny)
+        recv = await early.receive(Recv)
+        pieces: list[bytes] = []
+        await early.receive_file(recv.size or 0, pieces.append)
+        assert len(b"".join(pieces)) == 3_000_000
+        assert not any(each.called for each in waiting)
+        may_end.set()
+        assert await gatherResults(waiting) == [302] * len(others)
+        for stream in (early, *others):
+            await stream.finish()
+    finally:
+        may_end.set()
         await listening.stop()
         server.stop_threads()
 
