@@ -1,6 +1,7 @@
 """What is transferred, row by row of SUP 11, between Debian's programs and ours in every pairing."""
 
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.interop.pairs import Pair, PairOfOurServer, next_second, our_server
 from tests.interop.trees import odd_tree, snapshot, without_times, write
+from tests.peers import wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.root]
 
@@ -457,3 +459,23 @@ def test_local_changes_that_are_not_repaired(pair: Pair) -> None:
     pair.sup("-o")
     assert pair.got("data/a") == "a"
     assert os.readlink(pair.cli / "data/sl") == "elsewhere"
+
+
+def test_lines_of_the_logfile(pair: Pair) -> None:
+    """SUP 6.6, to the letter."""
+    pair.serve(a="a")
+    log = pair.control("logfile", "")
+    began = int(time.time())
+    pair.sup()
+    pair.logged("Success\n")
+    when = pair.when()
+    assert when is not None
+    pair.sup()
+    wait_until(lambda: log.read_text().count("\n") == 2, "the second line")
+    moments = {time.ctime(moment)[4:19] for moment in range(began, int(time.time()) + 1)}
+    for line, lasttime in zip(log.read_text().splitlines(), (0, when), strict=True):
+        since, start, finish, rest = line[:15], line[16:31], line[32:47], line[48:]
+        assert since == time.ctime(lasttime)[4:19]
+        assert {start, finish} <= moments
+        assert re.fullmatch(r"\S+ default 0 Success", rest)
+        assert line == f"{since} {start} {finish} {rest}"
