@@ -17,6 +17,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/python -m pytest
+SPREAD := -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test check bench fuzz soak docs format lock clean
@@ -43,17 +44,17 @@ check: $(READY)
 # The transport runs twice: here on uvloop, then, with everything else, on Twisted's own reactor. The whole
 # suite comes last, so that its closing line is the last one printed.
 test: check
-	$(PYTEST) tests/transport --reactor=asyncio -n $(WORKERS) --cov --cov-report= -q
-	$(PYTEST) -n $(WORKERS) --cov --cov-append --cov-report=term $(ARGS)
+	$(PYTEST) tests/transport --reactor=asyncio $(SPREAD) --cov --cov-report= -q
+	$(PYTEST) $(SPREAD) --cov --cov-append --cov-report=term $(ARGS)
 
 bench: $(READY)
 	$(PYTEST) tests/benchmarks -p no:xdist --benchmark-json=benchmark.json $(ARGS)
 
 fuzz: $(READY)
-	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz -n $(WORKERS) $(ARGS)
+	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(SPREAD) $(ARGS)
 
 soak: $(READY)
-	$(PYTEST) -m soak --soak -n $(WORKERS) $(ARGS)
+	$(PYTEST) -m soak --soak $(SPREAD) $(ARGS)
 
 docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -59,6 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("--reactor=asyncio runs on uvloop, which is not installed")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors: much of what tests do is wait, for seconds to pass and programs to answer."""
+    return (os.cpu_count() or 1) + 1
+
+
 TEMPORARY = pytest.StashKey[Path]()
 
 

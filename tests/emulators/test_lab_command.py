@@ -3,6 +3,7 @@
 import os
 import pwd
 import shlex
+import shutil
 import signal
 import socket
 import sqlite3
@@ -12,8 +13,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
+from click.testing import CliRunner
 
+from emulators.cli import ghostports
 from emulators.commands.lab import account_of_lab
 from emulators.state import MARKER
 from tests.emulators.running import (
@@ -41,6 +45,30 @@ def typed(command: str, timeout: float = 60.0, home: Path | None = None) -> subp
 def lab(tmp_path_factory: pytest.TempPathFactory) -> object:
     with running_lab(loopback(), tmp_path_factory.mktemp("lab") / "state") as running:
         yield running
+
+
+@attrs.frozen
+class Past:
+    """A lab that has ended: where it was, the state it left, and what it printed."""
+
+    listen: str
+    state: Path
+    printed: str
+
+    def copy(self, directory: Path) -> Path:
+        """A state directory like the one it left, to go on with or to damage."""
+        return Path(shutil.copytree(self.state, directory / "state", symlinks=True))
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
+    """A lab that wrote what its table proposes, and was then ended."""
+    listen, state = loopback(), tmp_path_factory.mktemp("past") / "state"
+    with running_lab(listen, state) as lab:
+        (command,) = [command for command in lab.commands().values() if "-createprop" in command]
+        assert typed(command).returncode == 0
+        assert lab.end() == 0
+    return Past(listen, state, lab.printed)
 
 
 # --- what is printed works ----------------------------------------------------------------------------------
@@ -308,38 +336,35 @@ def test_ctrl_c_with_connected_clients(tmp_path: Path) -> None:
             client.close()
 
 
-def test_a_second_start_finds_what_was_written_and_fresh_does_not(tmp_path: Path) -> None:
-    listen = loopback()
-    with running_lab(listen, tmp_path / "state") as lab:
-        (command,) = [command for command in lab.commands().values() if "-createprop" in command]
-        assert typed(command).returncode == 0
-        lab.end()
-    for options, expected in (((), True), (("--fresh",), False)):
-        with running_lab(listen, tmp_path / "state", *options) as lab:
-            ran = typed(f"niutil -read {listen}:{lab.port('domain network')} /users/ann")
-            assert ("office: 42" in ran.stdout) is expected
-            lab.end()
+@pytest.mark.parametrize(("option", "there"), [((), True), (("--fresh",), False)])
+def test_a_second_start_finds_what_was_written_and_fresh_does_not(
+    past: Past, tmp_path: Path, option: tuple[str, ...], there: bool
+) -> None:
+    with running_lab(past.listen, past.copy(tmp_path), *option) as lab:
+        ran = typed(f"niutil -read {lab.listen}:{lab.port('domain network')} /users/ann")
+        assert ran.returncode == 0
+        assert ("office: 42" in ran.stdout) is there
 
 
-def test_kill_nine_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    listen = loopback()
-    with running_lab(listen, tmp_path / "state") as lab:
-        (command,) = [command for command in lab.commands().values() if "-createprop" in command]
-        assert typed(command).returncode == 0
+def test_kill_nine_loses_nothing_acknowledged(past: Past, tmp_path: Path) -> None:
+    state = past.copy(tmp_path)
+    with running_lab(past.listen, state) as lab:
+        ran = typed(f"niutil -createprop {lab.listen}:{lab.port('domain network')} /users/ben office 43")
+        assert ran.returncode == 0, ran.stderr
         lab.process.kill()
         lab.process.wait()
-    with running_lab(listen, tmp_path / "state") as lab:
-        ran = typed(f"niutil -read {listen}:{lab.port('domain network')} /users/ann")
-        assert "office: 42" in ran.stdout
+    with running_lab(past.listen, state) as lab:
+        ran = typed(f"niutil -read {lab.listen}:{lab.port('domain network')} /users/ben")
+        assert "office: 43" in ran.stdout
 
 
-def test_another_address_than_the_samples_were_made_for_is_noted(tmp_path: Path) -> None:
-    first, second = loopback(), loopback()
-    with running_lab(first, tmp_path / "state") as lab:
-        lab.end()
-        assert "Note:" not in lab.printed
-    with running_lab(second, tmp_path / "state") as lab:
-        assert f"Note: The samples were made for {first}, and this lab is reached at {second}" in lab.printed
+def test_another_address_than_the_samples_were_made_for_is_noted(past: Past, tmp_path: Path) -> None:
+    assert "Note:" not in past.printed
+    here = loopback()
+    with running_lab(here, past.copy(tmp_path)) as lab:
+        assert (
+            f"Note: The samples were made for {past.listen}, and this lab is reached at {here}" in lab.printed
+        )
 
 
 def test_port_1127_taken_is_said_and_everything_else_runs(tmp_path: Path) -> None:
@@ -366,9 +391,8 @@ def test_a_port_in_use(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
-def test_the_same_state_twice(tmp_path: Path) -> None:
-    with running_lab(loopback(), tmp_path / "state"):
-        ran = failing_lab("--state", tmp_path / "state", "--port-base", "0")
+def test_the_same_state_twice(lab: RunningLab) -> None:
+    ran = failing_lab("--state", lab.state, "--port-base", "0")
     assert ran.returncode == 1
     assert "Another lab is using" in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
@@ -401,29 +425,26 @@ def test_an_address_that_is_not_this_machines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["text", "page"])
-def test_a_damaged_database_is_named(tmp_path: Path, damage: str) -> None:
-    listen = loopback()
-    with running_lab(listen, tmp_path / "state") as lab:
-        lab.end()
-    path = tmp_path / "state/netinfo/network.db"
+def test_a_damaged_database_is_named(past: Past, tmp_path: Path, damage: str) -> None:
+    state = past.copy(tmp_path)
+    path = state / "netinfo/network.db"
     if damage == "text":
         path.write_text("This is no database, but a letter to Santa Claus.\n" * 100)
     else:
         with sqlite3.connect(path) as database:
             database.execute("UPDATE directory SET properties = '[]' WHERE number = 7")
         database.close()
-    ran = failing_lab("--listen", listen, "--port-base", "0", "--state", tmp_path / "state", "--no-console")
+    ran = failing_lab("--listen", past.listen, "--port-base", "0", "--state", state, "--no-console")
     assert ran.returncode == 1
     assert str(path) in ran.stderr
     assert "--fresh" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-def test_a_damaged_marker_is_named(tmp_path: Path) -> None:
-    with running_lab(loopback(), tmp_path / "state") as lab:
-        lab.end()
-    (tmp_path / "state" / MARKER).write_text("{")
-    ran = failing_lab("--port-base", "0", "--state", tmp_path / "state")
+def test_a_damaged_marker_is_named(past: Past, tmp_path: Path) -> None:
+    state = past.copy(tmp_path)
+    (state / MARKER).write_text("{")
+    ran = failing_lab("--port-base", "0", "--state", state)
     assert ran.returncode == 1
     assert f"{MARKER} is damaged" in ran.stderr
 
@@ -442,7 +463,6 @@ def test_a_damaged_marker_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], said: str) -> None:
-    ran = failing_lab(*arguments)
-    assert ran.returncode == 2, ran.stderr
+    ran = CliRunner().invoke(ghostports, ["lab", *arguments])
+    assert ran.exit_code == 2, ran.stderr
     assert said in ran.stderr
-    assert "Traceback" not in ran.stderr

@@ -312,7 +312,7 @@ class AgainstApple(Against):
 
 TestNext = Against.TestCase
 TestApple = AgainstApple.TestCase
-TestNext.settings = TestApple.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestNext.settings = TestApple.settings = settings(stateful_step_count=40)
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------
