@@ -13,7 +13,6 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from sup.channel import Channel
-from sup.trace import TracingChannel
 from sup.upgrade import Network, Unreachable
 from wire.transport.errors import ConnectError
 from wire.transport.sup_stream import connect_sup
@@ -40,6 +39,8 @@ class Connections:
             raise Unreachable(str(error)) from error
         if not self.trace:
             return stream
+        from sup.trace import TracingChannel
+
         return TracingChannel(stream, self.trace, lambda line: print(line, file=self.trace_to))
 
 

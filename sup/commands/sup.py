@@ -20,6 +20,7 @@ from attrs import asdict, define, evolve
 from sup.commandline import USAGE, WINDOW, Invocation, UsageError, parse
 from sup.supfile import Collection, SupfileError, apply_flags, parse_hosts
 from sup.supfile import parse as parse_supfile
+from wire.lean import collect_seldom
 
 if TYPE_CHECKING:
     from sup.upgrade import Outcome
@@ -43,6 +44,7 @@ class NoRecording(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sup`; the exit status."""
+    collect_seldom()
     try:
         invocation = parse(sys.argv[1:] if argv is None else argv)
         if invocation.show:
