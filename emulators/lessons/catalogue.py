@@ -84,4 +84,5 @@ LESSONS = (
     Lesson(7, "upgrade", "upgrade"),
     Lesson(8, "forty-milliseconds", "stall"),
     Lesson(9, "breaking-the-cipher", "breaking"),
+    Lesson(10, "three-guards", "guards"),
 )

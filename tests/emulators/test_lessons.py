@@ -344,3 +344,16 @@ def test_wrong_number_is_wrong_usage_and_a_bad_directory_is_named(tmp_path: Path
     assert said.returncode == 1
     assert said.stderr.startswith("Error: ")
     assert str(tmp_path / "file") in said.stderr
+
+
+@pytest_twisted.ensureDeferred
+async def test_10_the_guards_leave_a_stranger_nothing(tmp_path: Path) -> None:
+    messages = await played(10, tmp_path)
+    seen = [values_of(each.body.properties, b"passwd") for each in values(messages, "LOOKUPREAD reply")]
+    assert seen == [(b"anSWiXamh5bAA",), ()]
+    everything, refused = values(messages, "READALL reply")
+    assert (len(everything.body.objects), refused.status) == (5, NiStatus.NI_PERM)
+    call = next(each for each in messages if (each.name, each.kind) == ("READALL", "call"))
+    assert len(call.raw) == 48
+    guesses = [each.status for each in values(messages, "WRITEPROP reply")]
+    assert guesses == [NiStatus.NI_AUTHERROR] * 5 + [NiStatus.NI_OK] + [NiStatus.NI_AUTHERROR] * 6
