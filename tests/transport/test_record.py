@@ -30,6 +30,47 @@ def test_whatever_the_fragments_and_segments_the_records_come_out(
     assert reader.buffered == 0
 
 
+@given(RECORDS, st.lists(st.integers(1, 60)), st.booleans())
+def test_a_record_alone_is_told_apart_from_all_else(
+    records: list[list[bytes]], cuts: list[int], whole: bool
+) -> None:
+    """Segments that are one record each, or any; `alone` takes what it can, and the same records come out."""
+    records = [fragments for fragments in records if b"".join(fragments)]
+    stream = b"".join(map(marked, records))
+    sizes = [len(marked(fragments)) for fragments in records] if whole else [*cuts, len(stream)]
+    reader, got, taken, at = RecordReader(1000), [], 0, 0
+    for size in sizes:
+        segment = stream[at : at + size]
+        at += size
+        record = reader.alone(segment)
+        if record is not None:
+            got.append(record)
+            taken += 1
+            continue
+        reader.feed(segment)
+        got += list(reader)
+    assert got == [b"".join(fragments) for fragments in records]
+    assert reader.buffered == 0
+    if whole:
+        assert taken >= sum(len(fragments) == 1 for fragments in records)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80\0\0",
+        mark(0),
+        mark(11) + bytes(11),
+        mark(3) + b"ab",
+        mark(1) + b"ab",
+        mark(2, False) + b"ab",
+    ],
+)
+def test_what_is_no_record_alone(data: bytes) -> None:
+    assert RecordReader(10).alone(data) is None
+
+
 def test_byte_by_byte() -> None:
     reader, got = RecordReader(100), []
     for byte in marked([b"ab", b"", b"c"]) + marked([b"de"]):

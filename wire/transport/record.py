@@ -57,6 +57,14 @@ class RecordReader:
         self._drained = self._drained or bool(drained)
         return drained
 
+    def alone(self, data: bytes) -> bytes | None:
+        """The record that *data* is, to the last byte, and nothing waits before it: so it comes from who waits for every
+        reply. Otherwise None, and *data* is to be fed."""
+        size = len(data) - 4
+        if self._data or self._inside or not 0 < size <= self._limit:
+            return None
+        return data[4:] if MARK.unpack_from(data)[0] == LAST_FRAGMENT | size else None
+
     def feed(self, data: bytes) -> None:
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._at = 0
@@ -79,6 +87,7 @@ class RecordReader:
                     at = end
                     continue
             elif at == size:
+                self._data, self._at = b"", 0
                 return
             record = self._reassemble()
             if record is None:

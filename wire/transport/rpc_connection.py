@@ -152,8 +152,8 @@ class RpcConnection(Protocol):
        (`_flow`) leaves fragment by fragment before the next record is looked at.
     3. While it waits, at most `BATCH` bytes of calls are read ahead; then reading stops until it goes on.
 
-    Nearly every call comes alone and is answered at once: what happens on that way is counted in microseconds, so the
-    seldom things stand behind a test of one attribute each.
+    Most calls come alone and are answered at once: `dataReceived` sees to these itself, for on their way microseconds
+    count.
     """
 
     transport: Any
@@ -201,10 +201,20 @@ class RpcConnection(Protocol):
         self.used = self._seconds()
         if self._tap is not None:
             self._tap.tell("data", self.caller.peer, False, data)
-        self._reader.feed(data)
         if self._waits:
+            self._reader.feed(data)
             self._regulate()
-        else:
+            return
+        record = self._reader.alone(data)
+        if record is None:
+            self._reader.feed(data)
+            self._work()
+            return
+        outcome = self._outcome(record)
+        if outcome.__class__ is bytes and len(outcome) <= BATCH:
+            self._write(MARK.pack(LAST_FRAGMENT | len(outcome)) + outcome)
+        elif outcome is not None:
+            self._begin(outcome)
             self._work()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -267,15 +277,11 @@ class RpcConnection(Protocol):
 
     def _some(self) -> bool:
         """Serve records up to one after which something may have changed; false if no more are there."""
-        answer, add, pack = self.caller.answer, self._out.append, MARK.pack
+        outcome_of, add, pack = self._outcome, self._out.append, MARK.pack
         size = 0
         for served, record in enumerate(self._reader, 1):
             self._half_since = None
-            try:
-                outcome = answer(record)
-            except Junk as junk:
-                self._shared.junk(self.caller.peer, str(junk))
-                outcome = None
+            outcome = outcome_of(record)
             if outcome.__class__ is bytes and len(outcome) <= BATCH:
                 length = len(outcome)
                 add(pack(LAST_FRAGMENT | length))
@@ -292,6 +298,13 @@ class RpcConnection(Protocol):
         if self._half_since is None and self._reader.partial:
             self._half_since = self.used
         return False
+
+    def _outcome(self, record: bytes) -> Outcome:
+        try:
+            return self.caller.answer(record)
+        except Junk as junk:
+            self._shared.junk(self.caller.peer, str(junk))
+            return None
 
     def _regulate(self) -> None:
         """Read from the client, or leave its bytes in the network; count what is held of them."""
