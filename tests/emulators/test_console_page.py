@@ -170,6 +170,12 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, lab: RunningLab) 
     visiting.end()
 
 
+def test_commands_to_try_are_shown_whole(visit: Visit) -> None:
+    beyond = "node => node.scrollWidth - node.clientWidth"
+    for part in visit.page.locator(".about section, .try dd").all():
+        assert part.evaluate(beyond) <= 0
+
+
 def test_labels_for_those_who_do_not_see(visit: Visit) -> None:
     page = visit.page
     expect(page.get_by_role("status")).to_have_text("live")
