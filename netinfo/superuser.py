@@ -9,19 +9,21 @@ to the server's account.
 from __future__ import annotations
 
 import os
-import sys
+import socket
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from weakref import ref
 
 import attrs
 
-from netinfo.addresses import is_loopback, is_own_address, to_number
+from netinfo.addresses import is_loopback, is_own_address
 from wire.transport.tap import Address, Transport
 
 ROOT = 0
-INODE = 9
-"""The column of the kernel's table that names the open file behind a socket."""
+OWN_END, FAR_END, USER, INODE = 1, 2, 7, 9
+"""Columns of the kernel's table of sockets; the last names the open file behind one."""
 RESERVED = 1024
 """Ports below this one are root's."""
 OWN_ADDRESS_MEMORY = 10.0
@@ -70,39 +72,76 @@ def same_user(
     """Linux: a loopback peer whose socket belongs to *uid*, by default the server's own user; or to root, who could
     change the database anyway, and who often starts a server that then becomes another account.
 
-    The kernel's table of sockets tells; where it cannot be read nobody is the superuser.
+    The kernel's table of sockets tells; where it cannot be read nobody is the superuser. A socket keeps its user, so
+    one look is enough for a connection. It is also safer than several: what the table says of these two addresses once
+    the peer has closed may be about another's socket.
     """
     owner = os.getuid() if uid is None else uid
+    known = PerConnection()
 
     def rule(peer: Address, local: Address, transport: Transport) -> bool:
         if transport != "tcp" or not is_loopback(peer.host):
             return False
-        return any(found in (owner, ROOT) for found in _owners(tables, peer, local))
+        verdict = known.get(peer)
+        if verdict is None:
+            found = _owner(tables, peer, local)
+            if found is None:
+                return False
+            verdict = known.put(peer, found in (owner, ROOT))
+        return verdict
 
     return rule
 
 
-def _owners(tables: tuple[Path, ...], peer: Address, local: Address) -> Iterator[int]:
-    """The users of the sockets whose own end is *peer* and whose far end is *local*, in the kernel's
-    table."""
-    wanted = (_ends(peer), _ends(local))
+class PerConnection:
+    """Verdicts that live as long as their connection.
+
+    A connection is known by the object that is its peer's address, of which the transport makes one for each: an equal
+    address may be somebody else's by the next time.
+    """
+
+    def __init__(self) -> None:
+        self._verdicts: dict[int, tuple[ref[Address], bool]] = {}
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def get(self, peer: Address) -> bool | None:
+        found = self._verdicts.get(id(peer))
+        return found[1] if found is not None and found[0]() is peer else None
+
+    def put(self, peer: Address, verdict: bool) -> bool:
+        key = id(peer)
+        self._verdicts[key] = ref(peer, lambda _: self._verdicts.pop(key, None)), verdict
+        return verdict
+
+
+def _owner(tables: tuple[Path, ...], peer: Address, local: Address) -> int | None:
+    """The user of the socket whose own end is *peer* and whose far end is *local*, in the kernel's table.
+
+    There may be thousands of lines; only those that name the peer are taken apart.
+    """
+    near, far = _end(peer), _end(local)
     for table in tables:
         try:
-            lines = table.read_text().splitlines()[1:]
+            lines = table.read_bytes()
         except OSError:
             continue
-        for line in lines:
-            fields = line.split()
-            if fields[INODE] == "0":
-                continue  # closed already: whosever it was, the kernel now says root's
-            if fields[1].endswith(wanted[0]) and fields[2].endswith(wanted[1]):
-                yield int(fields[7])
+        at = lines.find(near)
+        while at >= 0:
+            line = lines[lines.rfind(b"\n", 0, at) + 1 : lines.find(b"\n", at)].split()
+            closed = line[INODE] == b"0"  # whosever it was, the kernel now says root's
+            if line[OWN_END].endswith(near) and line[FAR_END].endswith(far) and not closed:
+                return int(line[USER])
+            at = lines.find(near, at + 1)
+    return None
 
 
-def _ends(address: Address) -> str:
-    """An address as the kernel prints it: a 32-bit number in the machine's own byte order, and the port.
+def _end(address: Address) -> bytes:
+    """An end of a socket as the kernel prints it: 32-bit numbers in the machine's own byte order, and the port.
 
     In the table for IPv6 an IPv4 address stands at the end of a longer one.
     """
-    number = to_number(address.host).to_bytes(4, "big")
-    return f"{int.from_bytes(number, sys.byteorder):08X}:{address.port:04X}"
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in address.host else socket.AF_INET, address.host)
+    numbers = "".join(f"{number:08X}" for (number,) in struct.iter_unpack("=I", packed))
+    return f"{numbers}:{address.port:04X}".encode()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netinfo.superuser import OwnAddresses, reserved_port, same_user
+from netinfo.superuser import OwnAddresses, PerConnection, reserved_port, same_user
 from wire.transport.tap import Address
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -34,7 +34,23 @@ def test_the_socket_must_be_open_and_the_users_or_roots(
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's table of sockets")
-def test_a_peer_that_closed_before_it_was_asked_about_is_nobody() -> None:
+@pytest.mark.parametrize(
+    ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET6, "::")]
+)
+def test_a_real_socket_is_its_user_s(family: int, host: str) -> None:
+    with socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::") as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1" if host == "::" else host, port)):
+            server, name = listening.accept()
+            with server:
+                peer, local = Address.of(name), Address.of(server.getsockname())
+                assert same_user(os.getuid())(peer, local, "tcp")
+                if os.getuid() != 0:
+                    assert not same_user(os.getuid() + 1)(peer, local, "tcp")
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's table of sockets")
+def test_a_connection_stays_whose_it_was_and_the_next_from_there_is_looked_at_anew() -> None:
     rule = same_user(os.getuid())
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = socket.create_connection(listening.getsockname())
@@ -43,7 +59,33 @@ def test_a_peer_that_closed_before_it_was_asked_about_is_nobody() -> None:
             peer, local = Address(*client.getsockname()), Address(*server.getsockname())
             assert rule(peer, local, "tcp")
             client.close()
-            assert not rule(peer, local, "tcp")
+            assert rule(peer, local, "tcp"), "what it sent before it closed is still its own"
+            assert not rule(Address(*server.getpeername()), local, "tcp"), "closed before it was asked about"
+
+
+def test_the_table_is_read_once_for_a_connection(tmp_path: Path) -> None:
+    tables = table(tmp_path, 1000, 77)
+    rule = same_user(1000, tables)
+    stranger = Address("127.0.0.1", 0x9C41)
+    assert rule(PEER, LOCAL, "tcp")
+    assert not rule(stranger, LOCAL, "tcp")
+    table(tmp_path, 1001, 77)
+    assert rule(PEER, LOCAL, "tcp")
+    assert not rule(Address(PEER.host, PEER.port), LOCAL, "tcp"), "another connection"
+    table(tmp_path, 1000, 77)
+    tables[0].write_text(tables[0].read_text().replace("9C40", "9C41"))
+    assert rule(stranger, LOCAL, "tcp"), "one that was not found is looked for again"
+
+
+def test_verdicts_go_with_their_connections() -> None:
+    known = PerConnection()
+    peers = [Address("127.0.0.1", 5000) for _ in range(3)]
+    for peer, verdict in zip(peers, (True, False, True), strict=True):
+        known.put(peer, verdict)
+    assert [known.get(peer) for peer in peers] == [True, False, True]
+    assert known.get(Address("127.0.0.1", 5000)) is None
+    del peers[1:], peer
+    assert len(known) == 1
 
 
 def test_reserved_ports_of_own_addresses_are_root_s() -> None:

@@ -58,7 +58,7 @@ class RecordReader:
         return drained
 
     def alone(self, data: bytes) -> bytes | None:
-        """The record that *data* is, to the last byte, and nothing waits before it: so it comes from who waits for every
+        """The record that *data* is, to the last byte, where nothing waits before it: it comes from who waits for every
         reply. Otherwise None, and *data* is to be fed."""
         size = len(data) - 4
         if self._data or self._inside or not 0 < size <= self._limit:

@@ -61,6 +61,7 @@ class IncomingCall:
     argument: Any
     credential: Auth
     peer: Address
+    """One object for all calls of a connection, and for none of another."""
     local: Address
     """The address the call came in on; its host is the wildcard for a UDP server that listens on all."""
     transport: Transport
