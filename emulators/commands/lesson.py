@@ -30,7 +30,7 @@ def list_lessons() -> None:
         click.echo(f"{each.number:2}  {each.title}")
 
 
-@lesson.command()
+@lesson.command(short_help="Play a lesson and tell its story.")
 @click.argument("number", metavar="N", type=click.IntRange(LESSONS[0].number, LESSONS[-1].number))
 @click.option("--out", metavar="DIR", default=".", type=click.Path(file_okay=False, path_type=Path),
               help="Write the capture into this directory [default: the current one].")  # fmt: skip

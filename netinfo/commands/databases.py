@@ -19,7 +19,7 @@ def netinfo() -> None:
     """Bring NetInfo databases in and out."""
 
 
-@netinfo.command("import")
+@netinfo.command("import", short_help="Make a database from text or an old disk.")
 @click.argument("source", type=click.Path(exists=True, allow_dash=True, path_type=Path))
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Directory of the databases.")
 @click.option("--tag", help="The domain's tag [default: the name of SOURCE].")
@@ -58,7 +58,7 @@ def import_database(source: Path, state: Path | None, tag: str | None) -> None:
     click.echo(f"{path}: {len(tree.directories)} directories, checksum {tree.checksum}")
 
 
-@netinfo.command("export")
+@netinfo.command("export", short_help="Write a database as text or for an old disk.")
 @click.argument("destination", type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Directory of the databases.")
 @click.option("--tag", default="network", show_default=True, help="The domain's tag.")
