@@ -47,7 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     And listen to Ctrl-C: a shell's background job is started deaf to it, and so would be the programs it tests.
     """
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of programs are started: each would compile anew
+    # Hundreds of programs are started here: each of them would compile everything anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     give_temporary_folder(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
