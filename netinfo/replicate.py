@@ -51,10 +51,14 @@ class Alarm:
     reactor: Any
     ring: Callable[[], None]
     _timer: Any = attrs.field(default=None, init=False)
+    _when: float | None = attrs.field(default=None, init=False)
 
     def set(self, when: float | None) -> None:
         """Ring at that time of the reactor's clock; None: not."""
+        if self._timer is not None and when == self._when:
+            return
         self.stop()
+        self._when = when
         if when is not None:
             self._timer = self.reactor.callLater(max(0.0, when - self.reactor.seconds()), self._ring)
 
