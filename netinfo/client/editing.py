@@ -8,7 +8,8 @@ transaction; every call names the instance it saw, so a change by somebody else 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from netinfo.client.domain import NAME, ROOT, Domain
@@ -19,6 +20,8 @@ from wire.formats.netinfo import LookupArgs, NiId, NiStatus, Property
 if TYPE_CHECKING:
     from netinfo.rawformat import Branch
 
+Values = tuple[bytes, ...]
+
 
 async def index_of(domain: Domain, directory: NiId, key: bytes) -> int | None:
     """Position of the first property of a name."""
@@ -26,12 +29,17 @@ async def index_of(domain: Domain, directory: NiId, key: bytes) -> int | None:
     return names.index(key) if key in names else None
 
 
-async def property_of(domain: Domain, directory: NiId, key: bytes) -> tuple[bytes, ...]:
-    """The values of the first property of a name. Raises NI_NOPROP."""
+async def existing_index_of(domain: Domain, directory: NiId, key: bytes) -> int:
+    """The same. Raises NI_NOPROP if there is none."""
     index = await index_of(domain, directory, key)
     if index is None:
-        raise NetInfoError(NiStatus.NI_NOPROP, key.decode(errors="replace"))
-    return await domain.readprop(directory, index)
+        raise NetInfoError(NiStatus.NI_NOPROP, os.fsdecode(key))
+    return index
+
+
+async def property_of(domain: Domain, directory: NiId, key: bytes) -> tuple[bytes, ...]:
+    """The values of the first property of a name. Raises NI_NOPROP."""
+    return await domain.readprop(directory, await existing_index_of(domain, directory, key))
 
 
 async def set_property(domain: Domain, directory: NiId, key: bytes, values: Sequence[bytes]) -> NiId:
@@ -40,6 +48,48 @@ async def set_property(domain: Domain, directory: NiId, key: bytes, values: Sequ
     if index is None:
         return await domain.createprop(directory, Property(key, tuple(values)))
     return await domain.writeprop(directory, index, values)
+
+
+async def change_values(
+    domain: Domain, directory: NiId, key: bytes, change: Callable[[Values], Iterable[bytes]]
+) -> None:
+    """Give the first property of a name other values; one that is not there begins without any."""
+    index = await index_of(domain, directory, key)
+    if index is None:
+        await domain.createprop(directory, Property(key, tuple(change(()))))
+        return
+    old = await domain.readprop(directory, index)
+    new = tuple(change(old))
+    if new != old:
+        await domain.writeprop(directory, index, new)
+
+
+async def append_values(domain: Domain, directory: NiId, key: bytes, values: Sequence[bytes]) -> None:
+    await change_values(domain, directory, key, lambda old: (*old, *values))
+
+
+async def merge_values(domain: Domain, directory: NiId, key: bytes, values: Sequence[bytes]) -> None:
+    """Append those that are not there yet."""
+    await change_values(domain, directory, key, lambda old: dict.fromkeys((*old, *values)))
+
+
+async def insert_value(domain: Domain, directory: NiId, key: bytes, value: bytes, index: int) -> None:
+    """Insert a value before the one at *index*, or after all."""
+    await change_values(domain, directory, key, lambda old: (*old[:index], value, *old[index:]))
+
+
+async def remove_values(domain: Domain, directory: NiId, key: bytes, values: Sequence[bytes]) -> None:
+    """Remove all values that equal one of these. Raises NI_NOPROP, and NI_NONAME if there is none."""
+    index = await existing_index_of(domain, directory, key)
+    old = await domain.readprop(directory, index)
+    if missing := [value for value in values if value not in old]:
+        raise NetInfoError(NiStatus.NI_NONAME, os.fsdecode(missing[0]))
+    await domain.writeprop(directory, index, [value for value in old if value not in values])
+
+
+async def rename_property(domain: Domain, directory: NiId, old: bytes, new: bytes) -> None:
+    """Rename the first property of a name. Raises NI_NOPROP."""
+    await domain.renameprop(directory, await existing_index_of(domain, directory, old), new)
 
 
 async def remove_properties(domain: Domain, directory: NiId, key: bytes) -> tuple[NiId, int]:

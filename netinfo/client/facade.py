@@ -20,7 +20,7 @@ from netinfo.client import editing
 from netinfo.client.blocking import BlockingNetwork
 from netinfo.client.domain import NAME, Domain, Options
 from netinfo.client.errors import NetInfoError
-from netinfo.client.names import BadNameError, NameProblem, local_portmapper
+from netinfo.client.names import BadNameError, NameProblem, escape, local_portmapper
 from netinfo.client.network import Network, run
 from netinfo.client.opening import Opener
 from netinfo.client.sources import Source, parse_source
@@ -108,7 +108,7 @@ class Directory(Mapping[str, tuple[str, ...]]):
 
 
 class OpenDomain(Mapping[str, Directory]):
-    """A domain: directories by path. Its length and iteration are the children of the root, by name.
+    """A domain: directories by path. Its length and iteration are the children of the root, by their paths.
 
     Raises `NetInfoError` with the server's status, and KeyError for a path that leads nowhere.
     """
@@ -142,11 +142,11 @@ class OpenDomain(Mapping[str, Directory]):
         except NetInfoError as error:
             if error.status != NiStatus.NI_NODIR:
                 raise
-            raise KeyError(path) from error
+            raise KeyError(path) from None
         return self.directory(found.object)
 
     def __iter__(self) -> Iterator[str]:
-        return (child.name for child in self.root.children)
+        return (os.fsdecode(escape(os.fsencode(child.name))) for child in self.root.children)
 
     def __len__(self) -> int:
         return len(run(self.rules.children(NiId(0, 0))))

@@ -65,7 +65,7 @@ class Opener:
         try:
             await domain.root()
         except CommunicationError as error:
-            raise CannotConnectError(error.about, error.reason) from error
+            raise CannotConnectError(error.about, error.reason) from error.__cause__
 
     async def _open_path(self, path: DomainPath) -> Domain:
         domain = await self.local()

@@ -16,28 +16,30 @@ from netinfo.client.errors import NetInfoError
 from netinfo.client.network import run
 from netinfo.commands import tool
 from netinfo.commands.nicl_commands import BY_NAME, COMMANDS, Quit, Session
-from netinfo.commands.tool import (
-    CANNOT_CONNECT,
+from netinfo.commands.options import (
     COMMON,
     DOMAINS,
     JSON,
     PATHS,
-    USAGE,
     Arguments,
     Option,
-    ToolError,
     UsageError,
+    describe,
+    manual,
+    parse,
+    table,
+)
+from netinfo.commands.tool import (
+    CANNOT_CONNECT,
+    USAGE,
+    ToolError,
     advised,
     complain,
-    describe,
     exit_code,
-    manual,
     open_source,
     opener_of,
-    parse,
     parse_name,
     run_tool,
-    table,
 )
 from netinfo.rawformat import RawFormatError
 from wire.transport.errors import TransportError

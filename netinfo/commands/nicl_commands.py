@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
 
-from netinfo.addresses import to_text
 from netinfo.client import editing
 from netinfo.client.domain import NAME, Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.client.opening import Opener
 from netinfo.client.paths import parse_path, parse_x500
-from netinfo.commands.tool import UsageError, ask_password, directory, json_properties, out, out_json, text
+from netinfo.commands.options import UsageError, index_in
+from netinfo.commands.printing import (
+    json_properties,
+    out,
+    out_json,
+    print_parent,
+    print_properties,
+    print_statistics,
+    text,
+)
+from netinfo.commands.tool import ask_password, directory
+from netinfo.flat.model import Dialect
 from netinfo.rawformat import load
-from wire.formats.netinfo import NiId, NiStatus, Property
+from wire.formats.netinfo import NiId, NiStatus
 
 NEWEST = 0xFFFFFFFF
 HISTORY = 20
@@ -93,7 +102,6 @@ async def read(session: Session, words: Words) -> None:
     if session.as_json:
         out_json({"id": here.object, "instance": here.instance, "properties": json_properties(shown)})
         return
-    indent = b"    " if session.verbose else b""
     if session.verbose:
         children = await session.domain.children(here)
         out(b"Record: %d" % here.object)
@@ -106,14 +114,9 @@ async def read(session: Session, words: Words) -> None:
     ):
         if session.verbose:
             out(title)
-            show(group, indent)
+            print_properties(group, Dialect.APPLE, b"    ")
     if not session.verbose:
-        show(shown, indent)
-
-
-def show(properties: Sequence[Property], indent: bytes = b"") -> None:
-    for prop in properties:
-        out(indent + prop.name + b":" + b"".join(b" " + value for value in prop.values))
+        print_properties(shown, Dialect.APPLE)
 
 
 async def list_children(session: Session, words: Words) -> None:
@@ -183,11 +186,7 @@ async def history(session: Session, words: Words) -> None:
 
 
 async def statistics(session: Session, words: Words) -> None:
-    properties = await session.domain.statistics()
-    if session.as_json:
-        out_json({text(prop.name): list(map(text, prop.values)) for prop in properties})
-    else:
-        show(properties)
+    await print_statistics(session.domain, Dialect.APPLE, as_json=session.as_json)
 
 
 async def domainname(session: Session, words: Words) -> None:
@@ -197,17 +196,7 @@ async def domainname(session: Session, words: Words) -> None:
 
 
 async def rparent(session: Session, words: Words) -> None:
-    try:
-        binding = await session.domain.rparent()
-    except NetInfoError as error:
-        if error.status != NiStatus.NI_NETROOT:
-            raise
-        out(b"root domain: no parent")
-        return
-    address = to_text(binding.address)
-    with suppress(OSError):  # without a name the number will do
-        address = socket.gethostbyaddr(address)[0]
-    out(address.encode() + b"/" + binding.tag)
+    await print_parent(session.domain, numeric=False, as_json=session.as_json)
 
 
 async def resync(session: Session, words: Words) -> None:
@@ -230,42 +219,23 @@ async def create(session: Session, words: Words) -> None:
 
 async def append(session: Session, words: Words) -> None:
     path, key, *values = words
-    await extend(session, path, key, lambda old: (*old, *values))
+    await editing.append_values(session.domain, await session.directory(path), key, values)
 
 
 async def merge(session: Session, words: Words) -> None:
     path, key, *values = words
-    await extend(session, path, key, lambda old: tuple(dict.fromkeys((*old, *values))))
+    await editing.merge_values(session.domain, await session.directory(path), key, values)
 
 
 async def insert(session: Session, words: Words) -> None:
     path, key, value, where = words
-    if not where.isdigit():
-        raise UsageError(f"an index is a number from 0, not {text(where)!r}")
-    index = int(where)
-    await extend(session, path, key, lambda old: (*old[:index], value, *old[index:]))
-
-
-async def extend(
-    session: Session, path: bytes, key: bytes, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
-) -> None:
-    here = await session.directory(path)
-    index = await editing.index_of(session.domain, here, key)
-    if index is None:
-        await session.domain.createprop(here, Property(key, change(())))
-        return
-    old = await session.domain.readprop(here, index)
-    if (new := change(old)) != old:
-        await session.domain.writeprop(here, index, new)
+    index = index_in(where)
+    await editing.insert_value(session.domain, await session.directory(path), key, value, index)
 
 
 async def rename(session: Session, words: Words) -> None:
     path, old, new = words
-    here = await session.directory(path)
-    index = await editing.index_of(session.domain, here, old)
-    if index is None:
-        raise NetInfoError(NiStatus.NI_NOPROP, text(old))
-    await session.domain.renameprop(here, index, new)
+    await editing.rename_property(session.domain, await session.directory(path), old, new)
 
 
 async def delete(session: Session, words: Words) -> None:
@@ -276,16 +246,12 @@ async def delete(session: Session, words: Words) -> None:
         await editing.destroy(session.domain, here)
         return
     key, *values = rest
-    index = await editing.index_of(session.domain, here, key)
-    if index is None:
-        raise NetInfoError(NiStatus.NI_NOPROP, text(key))
-    if not values:
-        await editing.remove_properties(session.domain, here, key)
+    if values:
+        await editing.remove_values(session.domain, here, key, values)
         return
-    old = await session.domain.readprop(here, index)
-    if missing := [value for value in values if value not in old]:
-        raise NetInfoError(NiStatus.NI_NONAME, text(missing[0]))
-    await session.domain.writeprop(here, index, [value for value in old if value not in values])
+    _, removed = await editing.remove_properties(session.domain, here, key)
+    if not removed:
+        raise NetInfoError(NiStatus.NI_NOPROP, text(key))
 
 
 async def copy(session: Session, words: Words) -> None:
@@ -377,19 +343,13 @@ def _command(
     work: Callable[[Session, Words], Awaitable[None]],
     counts: tuple[int, int | None],
     doc: str,
+    *,
+    changes: bool = False,
 ) -> Command:
-    return Command(tuple(names.split()), operands, work, *counts, doc)
+    return Command(tuple(names.split()), operands, work, *counts, doc, changes)
 
 
-def _change(
-    names: str,
-    operands: str,
-    work: Callable[[Session, Words], Awaitable[None]],
-    counts: tuple[int, int | None],
-    doc: str,
-) -> Command:
-    return Command(tuple(names.split()), operands, work, *counts, doc, changes=True)
-
+_change = partial(_command, changes=True)
 
 COMMANDS = (
     _command("read cat", "[PATH [KEY...]]", read, (0, None), "print properties"),

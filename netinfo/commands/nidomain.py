@@ -11,30 +11,30 @@ from netinfo.client.domain import credential
 from netinfo.client.errors import NetInfoError, status_text
 from netinfo.client.names import BadNameError, Portmapper, TaggedServer, local_portmapper, parse_server
 from netinfo.client.servers import call_binder, connect_binder
-from netinfo.commands.tool import (
-    BAD_SERVER_BASE,
-    CANNOT_CONNECT,
+from netinfo.commands.options import (
     JSON,
     PASSWORD,
     PCAP,
-    ROOT_USER,
-    STATUS_BASE,
     TIMEOUT,
-    USAGE,
     Arguments,
     Option,
-    ToolError,
     UsageError,
     describe,
     manual,
-    network,
-    out,
-    out_json,
     parse_around,
+    table,
+)
+from netinfo.commands.printing import out, out_json, text
+from netinfo.commands.tool import (
+    BAD_SERVER_BASE,
+    CANNOT_CONNECT,
+    ROOT_USER,
+    STATUS_BASE,
+    USAGE,
+    ToolError,
+    network,
     password_for,
     run_tool,
-    table,
-    text,
 )
 from wire.formats.netinfo import NiStatus
 from wire.formats.nibind import AddrInfo, CloneArgs, Registration

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from netinfo.client import editing
 from netinfo.client.domain import Domain
 from netinfo.client.errors import NetInfoError
-from netinfo.commands.niutil import DIALECT, dialect_of
-from netinfo.commands.tool import (
+from netinfo.commands.options import (
     COMMON,
     DOMAINS,
     JSON,
@@ -17,15 +16,11 @@ from netinfo.commands.tool import (
     Option,
     UsageError,
     describe,
-    directory,
-    json_properties,
     manual,
-    open_domain,
-    out,
-    out_json,
     parse_around,
-    run_tool,
 )
+from netinfo.commands.printing import DIALECT, dialect_of, json_properties, out, out_json
+from netinfo.commands.tool import directory, open_domain, run_tool
 from netinfo.flat.formats import FORMATS
 from netinfo.flat.model import Dialect, FlatFormat
 from netinfo.rawformat import Branch, dump_lines

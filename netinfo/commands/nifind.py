@@ -9,8 +9,7 @@ from netinfo.client.domain import Domain
 from netinfo.client.errors import CommunicationError, NetInfoError
 from netinfo.client.names import LOCAL_TAG, TaggedServer
 from netinfo.client.opening import Opener
-from netinfo.commands.niutil import print_properties
-from netinfo.commands.tool import (
+from netinfo.commands.options import (
     DOMAINS,
     JSON,
     PATHS,
@@ -20,16 +19,11 @@ from netinfo.commands.tool import (
     Option,
     UsageError,
     describe,
-    json_properties,
     manual,
-    open_domain,
-    opener_of,
-    out,
-    out_json,
     parse_around,
-    run_tool,
-    text,
 )
+from netinfo.commands.printing import json_properties, out, out_json, print_properties, text
+from netinfo.commands.tool import open_domain, opener_of, run_tool
 from netinfo.flat.model import Dialect
 from wire.formats.netinfo import NiId, NiStatus
 

@@ -8,22 +8,18 @@ from collections.abc import AsyncIterator, Sequence
 
 from netinfo.client import editing
 from netinfo.client.domain import Domain
-from netinfo.commands.tool import (
+from netinfo.commands.options import (
     COMMON,
     DOMAINS,
     JSON,
     PATHS,
     UsageError,
     describe,
-    directory,
     manual,
-    open_domain,
-    out,
-    out_json,
     parse_around,
-    run_tool,
-    text,
 )
+from netinfo.commands.printing import out, out_json, text
+from netinfo.commands.tool import directory, open_domain, run_tool
 from wire.formats.netinfo import NiId, Property
 
 OPTIONS = (*COMMON, JSON)

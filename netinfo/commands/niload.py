@@ -11,21 +11,18 @@ import attrs
 from netinfo.client import editing
 from netinfo.client.domain import Domain, values_of
 from netinfo.client.errors import NetInfoError
-from netinfo.commands.niutil import DIALECT, dialect_of
-from netinfo.commands.tool import (
+from netinfo.commands.options import (
     COMMON,
     DOMAINS,
-    USAGE,
     Arguments,
     Option,
-    ToolError,
     UsageError,
     describe,
     manual,
-    open_domain,
     parse_around,
-    run_tool,
 )
+from netinfo.commands.printing import DIALECT, dialect_of
+from netinfo.commands.tool import USAGE, ToolError, open_domain, run_tool
 from netinfo.flat.formats import FORMATS
 from netinfo.flat.model import Dialect, FlatError, Item
 from netinfo.rawformat import RawFormatError, load

@@ -5,22 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from netinfo.commands.tool import (
+from netinfo.commands.options import (
     COMMON,
     DOMAINS,
     JSON,
     PATHS,
     UsageError,
     describe,
-    directory,
     manual,
-    open_domain,
-    out,
-    out_json,
     parse,
-    run_tool,
-    text,
 )
+from netinfo.commands.printing import out, out_json, text
+from netinfo.commands.tool import directory, open_domain, run_tool
 
 OPTIONS = (*COMMON, JSON)
 NO_VALUE = b"#NoValue#"

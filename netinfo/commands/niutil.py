@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from netinfo.addresses import to_text
 from netinfo.client import editing
 from netinfo.client.domain import Domain
 from netinfo.client.errors import CannotConnectError, NetInfoError
-from netinfo.commands.tool import (
+from netinfo.commands.options import (
     COMMON,
     DOMAINS,
     JSON,
     PATHS,
     Arguments,
     Option,
-    ToolError,
     UsageError,
-    advised,
     describe,
-    directory,
-    exit_code,
-    json_properties,
+    index_in,
     manual,
-    open_domain,
-    opener_of,
+    parse,
+    table,
+)
+from netinfo.commands.printing import (
+    DIALECT,
+    dialect_of,
+    joined,
+    json_properties,
     out,
     out_json,
-    parse,
-    run_tool,
-    table,
+    print_parent,
+    print_properties,
+    print_statistics,
     text,
 )
+from netinfo.commands.tool import ToolError, advised, directory, exit_code, open_domain, opener_of, run_tool
 from netinfo.flat.model import Dialect
-from wire.formats.netinfo import NiId, NiStatus, Property
+from wire.formats.netinfo import NiId, NiStatus
 
 RETRY = Option(("-R",), "try again every 5 seconds while the master is busy")
 NUMERIC = Option(("-n",), "with -rparent: the address instead of the host's name")
-DIALECT = Option(("--dialect",), "print as this generation's tools did: next (default) or apple", "NAME")
 OPTIONS = (*COMMON, RETRY, NUMERIC, DIALECT, JSON)
 BUSY_PAUSE = 5.0
 
@@ -61,26 +61,6 @@ class Request:
 
     async def directory(self) -> NiId:
         return await directory(self.domain, self.operands[0])
-
-
-def dialect_of(arguments: Arguments) -> Dialect:
-    """The dialect of --dialect. Raises `UsageError`."""
-    name = arguments.get(DIALECT, Dialect.NEXT.value)
-    try:
-        return Dialect(name)
-    except ValueError:
-        raise UsageError(f"--dialect is next or apple, not {name!r}") from None
-
-
-def joined(values: Sequence[bytes], dialect: Dialect) -> bytes:
-    """Values as niutil prints them: Apple's put a blank before each, NeXT's one more after the last."""
-    end = b" " if dialect is Dialect.NEXT else b""
-    return b"".join(b" " + value for value in values) + end
-
-
-def print_properties(properties: Sequence[Property], dialect: Dialect) -> None:
-    for prop in properties:
-        out(prop.name + b":" + joined(prop.values, dialect))
 
 
 # --- reading ----------------------------------------------------------------------------------------------
@@ -118,7 +98,7 @@ async def _readprop(request: Request) -> None:
 
 async def _readval(request: Request) -> None:
     values = await editing.property_of(request.domain, await request.directory(), request.operands[1])
-    index = _index(request.operands[2])
+    index = index_in(request.operands[2])
     if index >= len(values):
         raise NetInfoError(NiStatus.NI_NONAME, f"{text(request.operands[1])}, value {index}")
     if request.as_json:
@@ -128,35 +108,12 @@ async def _readval(request: Request) -> None:
 
 
 async def _statistics(request: Request) -> None:
-    properties = await request.domain.statistics()
-    if request.as_json:
-        out_json({text(prop.name): list(map(text, prop.values)) for prop in properties})
-    else:
-        print_properties(properties, request.dialect)
+    await print_statistics(request.domain, request.dialect, as_json=request.as_json)
 
 
 async def _rparent(request: Request) -> None:
-    try:
-        binding = await request.domain.rparent()
-    except NetInfoError as error:
-        if error.status != NiStatus.NI_NETROOT:
-            raise
-        if request.as_json:
-            out_json(None)
-        else:
-            out(b"root domain: no parent")
-        return
-    address = to_text(binding.address)
-    if request.as_json:
-        out_json({"address": address, "tag": text(binding.tag)})
-        return
-    host = address
-    if not request.arguments.has(NUMERIC):
-        try:
-            host = socket.gethostbyaddr(address)[0]
-        except OSError:
-            host = address
-    out(host.encode() + b"/" + binding.tag)
+    numeric = request.arguments.has(NUMERIC)
+    await print_parent(request.domain, numeric=numeric, as_json=request.as_json)
 
 
 async def _domainname(request: Request) -> None:
@@ -189,33 +146,17 @@ async def _createprop(request: Request) -> None:
 
 async def _appendprop(request: Request) -> None:
     _, key, *values = request.operands
-    await _extend(request, key, lambda old: (*old, *values))
+    await editing.append_values(request.domain, await request.directory(), key, values)
 
 
 async def _mergeprop(request: Request) -> None:
     _, key, *values = request.operands
-    await _extend(request, key, lambda old: tuple(dict.fromkeys((*old, *values))))
+    await editing.merge_values(request.domain, await request.directory(), key, values)
 
 
 async def _insertval(request: Request) -> None:
     _, key, value, where = request.operands
-    index = _index(where)
-    await _extend(request, key, lambda old: (*old[:index], value, *old[index:]))
-
-
-async def _extend(
-    request: Request, key: bytes, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
-) -> None:
-    """Give a property other values; one that is not there begins without any."""
-    here = await request.directory()
-    index = await editing.index_of(request.domain, here, key)
-    if index is None:
-        await request.domain.createprop(here, Property(key, change(())))
-        return
-    old = await request.domain.readprop(here, index)
-    new = change(old)
-    if new != old:
-        await request.domain.writeprop(here, index, new)
+    await editing.insert_value(request.domain, await request.directory(), key, value, index_in(where))
 
 
 async def _destroyprop(request: Request) -> None:
@@ -228,29 +169,12 @@ async def _destroyprop(request: Request) -> None:
 
 async def _destroyval(request: Request) -> None:
     _, key, *values = request.operands
-    here = await request.directory()
-    index = await editing.index_of(request.domain, here, key)
-    if index is None:
-        raise NetInfoError(NiStatus.NI_NOPROP, text(key))
-    old = await request.domain.readprop(here, index)
-    if missing := [value for value in values if value not in old]:
-        raise NetInfoError(NiStatus.NI_NONAME, text(missing[0]))
-    await request.domain.writeprop(here, index, [value for value in old if value not in values])
+    await editing.remove_values(request.domain, await request.directory(), key, values)
 
 
 async def _renameprop(request: Request) -> None:
     _, old, new = request.operands
-    here = await request.directory()
-    index = await editing.index_of(request.domain, here, old)
-    if index is None:
-        raise NetInfoError(NiStatus.NI_NOPROP, text(old))
-    await request.domain.renameprop(here, index, new)
-
-
-def _index(word: bytes) -> int:
-    if not word.isdigit():
-        raise UsageError(f"an index is a number from 0, not {text(word)!r}")
-    return int(word)
+    await editing.rename_property(request.domain, await request.directory(), old, new)
 
 
 # --- the command ------------------------------------------------------------------------------------------

@@ -1,19 +1,14 @@
-"""What the ni* tools have in common: their options, opening a domain, exit codes, output (NETINFO 6.5).
-
-Their syntax is the original's (`niutil -read -t HOST/TAG PATH`), with single dashes and options before
-operands, which no ordinary parser reads; so it is read here, in a page.
-"""
+"""How an ni* tool runs: a domain opened as its command line says, errors told, the original's exit codes (NETINFO
+6.5)."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
-
-import attrs
+from typing import NoReturn
 
 from netinfo.client.blocking import BlockingNetwork
 from netinfo.client.domain import Domain, Options
@@ -29,7 +24,21 @@ from netinfo.client.names import (
 from netinfo.client.network import run
 from netinfo.client.opening import Opener
 from netinfo.client.sources import Source, parse_tool_source
-from wire.formats.netinfo import NI_INDEX_NULL, NiId, NiStatus, Property
+from netinfo.commands.options import (
+    LONGEST_NUMBER,
+    PASSWORD,
+    PASSWORD_VARIABLE,
+    PCAP,
+    PROMPT,
+    SHOW_HELP,
+    TAGGED,
+    TIMEOUT,
+    USER,
+    Arguments,
+    UsageError,
+)
+from netinfo.commands.printing import text
+from wire.formats.netinfo import NI_INDEX_NULL, NiId, NiStatus
 from wire.transport.errors import TransportError
 
 USAGE = 1
@@ -38,14 +47,7 @@ FAILED = 199
 CANNOT_CONNECT = 200
 BAD_SERVER_BASE = 216
 """Exit codes; 100 and 216 have the status or the kind of problem added (NETINFO 6.5)."""
-LONGEST_NUMBER = 20
-"""Digits that are looked at; any number of so many is too large for a directory."""
-PASSWORD_VARIABLE = "NETINFO_PASSWORD"  # noqa: S105 - its name
 ROOT_USER = "root"
-
-
-class UsageError(Exception):
-    """The command line cannot be understood; the text says why."""
 
 
 class ToolError(Exception):
@@ -54,110 +56,6 @@ class ToolError(Exception):
     def __init__(self, sentence: str, code: int) -> None:
         super().__init__(sentence)
         self.code = code
-
-
-# --- the command line -------------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class Option:
-    """One option: its names with their dashes, and what it takes, if anything."""
-
-    names: tuple[str, ...]
-    doc: str
-    value: str = ""
-
-
-TAGGED = Option(("-t",), "DOMAIN is HOST/TAG, HOST:PMAP/TAG (another portmapper port) or HOST:PORT")
-USER = Option(("-u",), "call as this user; asks for the password, or takes it from NETINFO_PASSWORD", "USER")
-PROMPT = Option(("-p",), "call as root, or as the user of -u, and ask for the password")
-PASSWORD = Option(("-P",), "the password itself; others can see it while the tool runs", "PASSWORD")
-TIMEOUT = Option(("-T",), "seconds to wait for a server (default 30)", "SECONDS")
-JSON = Option(("--json",), "print JSON")
-HELP = Option(("-h", "-help", "--help"), "show this help")
-PCAP = Option(("--pcap",), "record what is sent and received, secrets included, as pcapng", "FILE")
-COMMON = (TAGGED, USER, PROMPT, PASSWORD, TIMEOUT, PCAP)
-
-
-@attrs.define
-class Arguments:
-    """A command line taken apart: options by their first name, and the operands after them."""
-
-    options: dict[str, str]
-    operands: list[str]
-
-    def has(self, option: Option) -> bool:
-        return option.names[0] in self.options
-
-    def get(self, option: Option, default: str = "") -> str:
-        return self.options.get(option.names[0], default)
-
-    def number(self, option: Option, default: float) -> float:
-        """An option's value as a number of seconds. Raises `UsageError`."""
-        text = self.get(option)
-        try:
-            return float(text) if text else default
-        except ValueError:
-            raise UsageError(f"{option.names[0]} takes a number, not {text!r}") from None
-
-
-def parse(argv: Sequence[str], known: Iterable[Option]) -> Arguments:
-    """Take options up to the first operand, or up to `--`. Raises `UsageError`."""
-    by_name = {name: option for option in (*known, HELP) for name in option.names}
-    options: dict[str, str] = {}
-    rest = list(argv)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
-        if word == "--":
-            break
-        option = by_name.get(word)
-        if option is None:
-            raise UsageError(f"{word} is not an option here")
-        if option.value and not rest:
-            raise UsageError(f"{word} takes {option.value}")
-        options[option.names[0]] = rest.pop(0) if option.value else ""
-    return Arguments(options, rest)
-
-
-def parse_around(argv: Sequence[str], known: Sequence[Option]) -> Arguments:
-    """As `parse`, with options also after the first operand, where Apple's tools had -t. Raises
-    `UsageError`."""
-    before = parse(argv, known)
-    if not before.operands:
-        return before
-    after = parse(before.operands[1:], known)
-    return Arguments({**before.options, **after.options}, [before.operands[0], *after.operands])
-
-
-def describe(options: Iterable[Option]) -> str:
-    """The options as lines of a help text."""
-    return table((", ".join(o.names) + (f" {o.value}" if o.value else ""), o.doc) for o in (*options, HELP))
-
-
-def table(rows: Iterable[tuple[str, str]]) -> str:
-    """Two columns as lines of a help text."""
-    listed = list(rows)
-    width = max(len(left) for left, _ in listed)
-    return "\n".join(f"  {left:<{width}}  {right}".rstrip() for left, right in listed)
-
-
-DOMAINS = """DOMAIN is a path of domains (. the local one, .. its parent, / the root, /name below it),
-HOST:PORT, TAG@HOST, PATH@HOST or netinfo://[USER@]HOST[/DOMAIN]; with -t it is HOST/TAG,
-or HOST:PMAP/TAG where the portmapper is at another port than 111."""
-PATHS = r"""A directory is a path such as /users/ann or /users/uid=101 (\/ and \= are the characters
-themselves), or a directory's number."""
-SURROUNDINGS = f"""Environment: GHOSTPORTS_PORTMAP=HOST:PORT stands in for 127.0.0.1:111,
-{PASSWORD_VARIABLE} is the password that -u and -p would ask for.
-
-Exit code: 0 done, 1 wrong usage, 100 + the NetInfo status (102 stale, 104 permission denied,
-105 no such directory, 106 no such property), 199 no answer, 200 no connection, 217 to 221
-a server's name that cannot be read or resolved."""
-
-
-def manual(usage: str, purpose: str, *sections: str, examples: str) -> str:
-    """A tool's help text: how it is called, what it does, its options and the rest, and examples."""
-    shown = "Examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines())
-    return "\n\n".join([usage, purpose, *sections, SURROUNDINGS, shown]) + "\n"
 
 
 # --- opening ----------------------------------------------------------------------------------------------
@@ -281,33 +179,6 @@ async def directory(domain: Domain, path: bytes) -> NiId:
     return await domain.self_id(NiId(number, 0))
 
 
-# --- output -----------------------------------------------------------------------------------------------
-
-
-def out(line: bytes) -> None:
-    """Print a line; names are bytes, and leave as they are."""
-    sys.stdout.buffer.write(line + b"\n")
-
-
-def out_json(value: Any) -> None:
-    """Print a value as JSON; bytes that are no UTF-8 are escaped as surrogates."""
-    import json  # here, as other imports in this module: a tool that does not need it starts faster
-
-    out(json.dumps(value, indent=2).encode())
-
-
-def text(name: bytes) -> str:
-    """A name as text that gives the same bytes back."""
-    return os.fsdecode(name)
-
-
-def json_properties(properties: Iterable[Property]) -> list[dict[str, Any]]:
-    """Properties in order; a list, because their names need not differ."""
-    return [
-        {"name": text(prop.name), "values": [text(value) for value in prop.values]} for prop in properties
-    ]
-
-
 # --- running ----------------------------------------------------------------------------------------------
 
 
@@ -316,7 +187,7 @@ def run_tool(
 ) -> NoReturn:
     """Run a tool over a blocking network, tell its errors on stderr, and exit with its code."""
     args = list(sys.argv[1:] if argv is None else argv)
-    if any(word in HELP.names for word in args[:2]):
+    if any(word in SHOW_HELP.names for word in args[:2]):
         sys.stdout.write(help_text)
         sys.exit(0)
     try:

@@ -56,6 +56,46 @@ def test_a_property_by_name_is_the_first_of_that_name(domain: Domain) -> None:
     assert caught.value.status == NiStatus.NI_NOPROP
 
 
+def test_values_are_appended_merged_inserted_and_removed(domain: Domain) -> None:
+    ann = find(domain, b"/users/ann")
+
+    def members() -> tuple[bytes, ...]:
+        return read(domain, b"/users/ann")[b"members"]
+
+    def here() -> NiId:
+        return run(domain.self_id(ann))
+
+    run(editing.append_values(domain, here(), b"members", [b"a", b"b"]))
+    run(editing.append_values(domain, here(), b"members", [b"a"]))
+    assert members() == (b"a", b"b", b"a")
+    run(editing.merge_values(domain, here(), b"members", [b"b", b"c"]))
+    assert members() == (b"a", b"b", b"c"), "a merge leaves each value once"
+    unchanged = here()
+    run(editing.merge_values(domain, here(), b"members", [b"a"]))
+    assert here() == unchanged, "nothing new is not written"
+    run(editing.insert_value(domain, here(), b"members", b"first", 0))
+    run(editing.insert_value(domain, here(), b"members", b"last", 99))
+    assert members() == (b"first", b"a", b"b", b"c", b"last")
+    run(editing.remove_values(domain, here(), b"members", [b"a", b"last"]))
+    assert members() == (b"first", b"b", b"c")
+    with pytest.raises(NetInfoError) as missing:
+        run(editing.remove_values(domain, here(), b"members", [b"b", b"zed"]))
+    assert (missing.value.status, missing.value.about) == (NiStatus.NI_NONAME, "zed")
+    assert members() == (b"first", b"b", b"c"), "and nothing was removed"
+
+
+def test_only_a_property_that_is_there_can_be_renamed(domain: Domain) -> None:
+    run(editing.rename_property(domain, find(domain, b"/users/ann"), b"twice", b"once"))
+    assert run(editing.property_of(domain, find(domain, b"/users/ann"), b"once")) == (b"a",)
+    for change in (
+        editing.rename_property(domain, find(domain, b"/users/ann"), b"nope", b"x"),
+        editing.remove_values(domain, find(domain, b"/users/ann"), b"nope", [b"x"]),
+    ):
+        with pytest.raises(NetInfoError) as caught:
+            run(change)
+        assert caught.value.status == NiStatus.NI_NOPROP
+
+
 def test_setting_overwrites_or_appends(domain: Domain) -> None:
     here = run(editing.set_property(domain, find(domain, b"/users/ann"), b"uid", (b"7",)))
     run(editing.set_property(domain, here, b"new", (b"x", b"y")))

@@ -226,7 +226,7 @@ def test_a_bad_environment_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> No
         ("netinfod", ["--master", "127.0.0.1:877"], "write HOST/TAG"),
         ("netinfod", ["--master", "no-such-host.invalid/network"], "no-such-host.invalid"),
         ("netinfod", ["--listen", "192.0.2.1"], "this machine has no such address"),
-        ("nibindd", ["--state", "/dev/null"], "/dev/null"),
+        ("nibindd", ["--port", "0", "--state", "/dev/null"], "/dev/null"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(
