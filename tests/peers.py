@@ -159,13 +159,13 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise AssertionError(f"no port of {host} is free for UDP and TCP alike")
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    """Wait until `condition` holds; AssertionError saying `what` did not come after `seconds`."""
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0, pause: float = 0.02) -> None:
+    """Wait until `condition`, asked each `pause` seconds, holds; AssertionError saying `what` did not come."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:g} s in vain: {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 # ---- network namespaces ----------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class RunningLab:
         """End it as Ctrl-C does, and give its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(timeout=20)
+        code = self.process.wait(timeout=60)
         for thread in self._threads:
             thread.join(timeout=10)
         return code
@@ -124,6 +124,6 @@ def running_lab(
 def failing_lab(*arguments: str | os.PathLike[str]) -> subprocess.CompletedProcess[str]:
     """A lab that does not start: how it ends."""
     return subprocess.run(
-        lab_command(*user_options(), *arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+        lab_command(*user_options(), *arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
         check=False, env=environment(),
     )  # fmt: skip

@@ -28,7 +28,7 @@ class OurSupfilesrv:
         """End it as a service manager does; AssertionError if that takes long or it complains."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=20) in (0, -signal.SIGKILL)
+        assert self.process.wait(timeout=60) in (0, -signal.SIGKILL)
 
     def logged(self, text: str) -> bool:
         """Whether its log holds `text`."""

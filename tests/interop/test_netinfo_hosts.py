@@ -8,13 +8,13 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.peers import NetworkNamespace
+from tests.peers import NetworkNamespace, wait_until
 
 ROOT = Path(__file__).parents[2]
 SRV, WS1 = "10.77.0.1", "10.77.0.2"
@@ -33,13 +33,8 @@ LOCAL = """{ "master" = ( "localhost/local" ); CHILDREN = (
     }"""
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait for what takes programs to find out; asks seldom, for the asking costs more than what is waited
-    for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.3)
+eventually = partial(wait_until, pause=0.3)
+"""For what takes programs to find out: asking costs more than what is waited for."""
 
 
 class Machine:

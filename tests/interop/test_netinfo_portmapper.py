@@ -7,14 +7,14 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.netinfo.served import process
-from tests.peers import NetworkNamespace, peer
+from tests.peers import NetworkNamespace, peer, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,13 +41,8 @@ def server(namespace: NetworkNamespace, command: str, *argv: str) -> Iterator[su
         running.communicate(timeout=30)
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait for what takes a program to find out; asks seldom, for the asking costs more than what is waited
-    for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.3)
+eventually = partial(wait_until, pause=0.3)
+"""For what takes programs to find out: asking costs more than what is waited for."""
 
 
 def tool(namespace: NetworkNamespace, name: str, *argv: str) -> subprocess.CompletedProcess[bytes]:

@@ -20,7 +20,7 @@ async def sleep(seconds: float) -> None:
     await deferLater(reactor, seconds)
 
 
-async def eventually(condition: Any, seconds: float = 10.0) -> None:
+async def eventually(condition: Any, seconds: float = 60.0) -> None:
     """Wait until *condition()* is true; fail after *seconds*."""
     for _ in range(int(seconds / 0.01)):
         if condition():
