@@ -18,10 +18,9 @@ from typing import Protocol
 
 import attrs
 
-from tests.interop.programs import SUP, SUPFILESRV
-from tests.peers import SUP_DEBUG_PORT, NetworkNamespace, peer, require_account, wait_until
+from tests.interop.programs import SUP, SUPFILESRV, readable_by
+from tests.peers import SUP_DEBUG_PORT, NetworkNamespace, peer, wait_until
 from tests.relay import Relay
-from wire.transport.account import hidden_from
 
 LONGEST = 1200.0
 """Seconds after which a client is ended."""
@@ -148,9 +147,9 @@ def original(place: Place) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def ours(place: Place) -> Iterator[Server]:
-    """Our supfilesrv, under the account that Debian's has where that can read our Python."""
-    user = "anon" if hidden_from(require_account("anon")) is None else "root"
-    command = [*SUPFILESRV, "-P", "--user", user, "--listen", "0.0.0.0", "--base", str(place.top)]
+    """Our supfilesrv, under the account that Debian's has."""
+    options = ["-P", "--user", "anon", "--listen", "0.0.0.0", "--base", str(place.top)]
+    command = [*readable_by("anon"), *SUPFILESRV, *options]
     with quiet(place.servers, command) as process:
         place.servers.wait_for_port(SUP_DEBUG_PORT)
         yield Standing(process, cpu_counts=True)

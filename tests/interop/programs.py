@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import attrs
 
-from tests.peers import SUP_DEBUG_PORT, NetworkNamespace, loopback, wait_until
+from tests.peers import SUP_DEBUG_PORT, NetworkNamespace, loopback, peer, wait_until
+from wire.transport.account import hidden_from
 
 SUP = [sys.executable, "-c", "import sys; from sup.commands.sup import main; sys.exit(main())"]
 SUPFILESRV = [sys.executable, "-c", "from sup.commands.supfilesrv import main; main(prog_name='supfilesrv')"]
@@ -48,7 +50,7 @@ def starting_supfilesrv(folder: Path) -> Iterator[StartServer]:
         log = folder / f"supfilesrv-{len(started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*SUPFILESRV, "-P", "--listen", host, "--user", user, *flags],
+                [*readable_by(user), *SUPFILESRV, "-P", "--listen", host, "--user", user, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -67,6 +69,20 @@ def starting_supfilesrv(folder: Path) -> Iterator[StartServer]:
     finally:
         for server in started:
             server.stop()
+
+
+def readable_by(user: str) -> list[str]:
+    """What a command begins with that becomes `user`: where Python is installed in a folder that this account may
+    not read, the command sees the folder open, and nobody else does."""
+    hidden = hidden_from(pwd.getpwnam(user))
+    if hidden is None:
+        return []
+    layers = f"lowerdir={hidden},upperdir=/mnt/upper,workdir=/mnt/work"
+    script = (
+        "mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work && "
+        f'mount -t overlay -o {layers} overlay {hidden} && chmod 755 {hidden} && exec "$@"'
+    )
+    return [peer("unshare"), "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
 
 
 def run_our_sup(

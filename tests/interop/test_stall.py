@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulators.lessons.stall import SIZE
-from tests.interop.trees import collection, write
+from tests.interop.trees import collection, let_all_in, write
 from tests.peers import DebianSup, DebianSupfilesrv
 
 FILES = 25
@@ -24,9 +24,7 @@ def test_the_original_stalls_where_the_lesson_says(
 ) -> None:
     took = {}
     server = debian_supfilesrv("-P")
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o055)  # `anon` must reach what it serves
+    let_all_in(tmp_path)
     for size in (ONE_WRITE, SIZE):
         served, received = tmp_path / f"served-{size}", tmp_path / f"received-{size}"
         received.mkdir()

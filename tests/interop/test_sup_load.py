@@ -11,7 +11,7 @@ from tests.interop.programs import SUP, StartServer
 from tests.interop.trees import collection, snapshot, write
 from tests.peers import peer, wait_until
 
-SIZES = (0, 100, 1900, 6000, 70_000)
+SIZES = (0, 100, 1900, 6000, 20_000)
 
 
 def start(client: Path, host: str, srv: Path, real: bool) -> subprocess.Popen[bytes]:

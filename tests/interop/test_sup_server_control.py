@@ -12,7 +12,7 @@ import pytest
 from sup.passwords import hash_password
 from tests.interop.pairs import PairOfOurServer, next_second, our_server
 from tests.interop.programs import SUPFILESRV, StartServer
-from tests.interop.trees import snapshot, without_times, write
+from tests.interop.trees import let_all_in, snapshot, without_times, write
 from tests.peers import peer, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.root, our_server]
@@ -217,9 +217,7 @@ def test_logins(pair: PairOfOurServer, our_supfilesrv: StartServer, tmp_path: Pa
 
 def test_a_server_without_privileges(own_pair: StartPair, tmp_path: Path) -> None:
     """Row 33."""
-    for path in (tmp_path, *tmp_path.parents):
-        if not path.stat().st_mode & 0o001:
-            path.chmod(path.stat().st_mode | 0o711)
+    let_all_in(tmp_path)
     pair = own_pair(user="nobody")
     pair.serve(a="a", secret="s")
     (pair.srv / "data/secret").chmod(0o600)
@@ -241,9 +239,7 @@ def test_a_port_in_use(pair: PairOfOurServer) -> None:
 
 def test_unreadable_files_and_a_scan_made_by_root(own_pair: StartPair, tmp_path: Path) -> None:
     """Row 23."""
-    for path in (tmp_path, *tmp_path.parents):
-        if not path.stat().st_mode & 0o001:
-            path.chmod(path.stat().st_mode | 0o711)
+    let_all_in(tmp_path)
     pair = own_pair(user="nobody")
     pair.serve(a="a", gone="g", secret="s", turned="t", z="z")
     write(pair.srv, "data/closed/inner", b"x")

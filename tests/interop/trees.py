@@ -133,3 +133,10 @@ def collection(top: Path, text: str, name: str = "demo") -> None:
     """Make `top` the base of collection `name`, whose list file is `text`."""
     (top / "sup" / name).mkdir(parents=True, exist_ok=True)
     (top / "sup" / name / "list").write_text(text)
+
+
+def let_all_in(path: Path) -> None:
+    """Let every account reach what is below `path`, which pytest makes for its own alone."""
+    for folder in (path, *path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o055)
