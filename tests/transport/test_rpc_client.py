@@ -11,6 +11,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
+from tests.peers import NetworkNamespace
 from tests.transport.raw import HOST, eventually, sleep
 from tests.transport.rpc_peers import (
     record,
@@ -344,16 +345,22 @@ async def test_nobody_listens_over_udp() -> None:
 @pytest.mark.root
 @CONNECT
 @pytest_twisted.ensureDeferred
-async def test_a_reserved_port(connect: Any) -> None:
+async def test_a_reserved_port(connect: Any, namespace: NetworkNamespace) -> None:
+    """In a network of its own: outside, other tests' connections of the last minute may have taken all of them."""
     service = Serving(ECHO, echo)
-    async with serving(service) as (_, address):
-        clients = [await connect(reactor, address, ECHO, source_port="reserved") for _ in range(3)]
-        for client in clients:
-            assert await client.call("ECHO", b"x") == b"x"
-        assert [call.peer.port for call in service.calls if call.peer.port not in RESERVED] == []
-        assert len({call.peer.port for call in service.calls}) == 3
-        for client in clients:
-            client.close()
+    with namespace.inside():
+        async with serving(service) as (_, address):
+            await use_reserved_ports(connect, service, address)
+
+
+async def use_reserved_ports(connect: Any, service: Serving, address: Address) -> None:
+    clients = [await connect(reactor, address, ECHO, source_port="reserved") for _ in range(3)]
+    for client in clients:
+        assert await client.call("ECHO", b"x") == b"x"
+    assert [call.peer.port for call in service.calls if call.peer.port not in RESERVED] == []
+    assert len({call.peer.port for call in service.calls}) == 3
+    for client in clients:
+        client.close()
 
 
 @CONNECT
