@@ -78,6 +78,8 @@ SCM_VERSION = b"4.3 BSD"
 _LIST_ONLY = 16  # the original's way to say so (SUP 2.3)
 _COMPRESSED = 2048  # likewise (SUP 2.11)
 _REJECTED_SHOWN = 5
+_SURPLUS = 100
+"""Files that nobody asked for; a server that sends more of them would never come to an end."""
 _SEND = Send()
 
 T = TypeVar("T")
@@ -195,11 +197,17 @@ class Session:
         self._settings = settings
         self._version = NEWEST_VERSION
         self._known: set[bytes] | None = None
+        self._surplus = 0
 
     async def run(self) -> Status:
         """The whole conversation. Raises Busy, Aborted; whatever else has gone wrong is in the report."""
         try:
-            return await self._converse()
+            try:
+                return await self._converse()
+            except OSError as error:
+                name = error.filename
+                where = f"{printable(os.fsencode(name))}: " if isinstance(name, str | bytes) else ""
+                raise Aborted(f"Can't go on ({where}{why(error)})") from error
         except Aborted as aborted:
             if aborted.tell:
                 self._say_last(Goaway(str(aborted).encode()))
@@ -454,23 +462,27 @@ class Session:
         name = recv.name or b""
         if name not in outstanding:
             name = _plain(name)
-        if recv.mode == 0:
-            outstanding.discard(name)
-            self._report.problem(f"File server unable to transfer file {printable(recv.name or b'')}")
-            return
         if name not in outstanding:
-            self._report.problem(
-                f"The file server sent {printable(recv.name or b'')}, which was not asked for"
-            )
-            if recv.size is not None:
-                await self._data(recv.size, discard)
+            await self._skip(recv)
             return
         outstanding.discard(name)
+        if recv.mode == 0:
+            self._report.problem(f"File server unable to transfer file {printable(name)}")
+            return
         if recv.links and stat.S_ISREG(recv.mode or 0):
             outstanding.difference_update(map(_plain, recv.links))
         self.counts.received += 1
         self._settings.progress.receive()
         await receiver.receive(name, recv, partial(self._data, recv.size or 0))
+
+    async def _skip(self, recv: Recv) -> None:
+        """Reads on behind a file that was not asked for (SUP 9.3.2)."""
+        self._surplus += 1
+        if self._surplus > _SURPLUS:
+            raise Aborted("The file server keeps sending what was not asked for")
+        self._report.problem(f"The file server sent {printable(recv.name or b'')}, which was not asked for")
+        if recv.size is not None:
+            await self._data(recv.size, discard)
 
     async def _data(self, size: int, write: Callable[[bytes], None]) -> None:
         def counted(data: bytes) -> None:

@@ -32,8 +32,14 @@ def type_name(mode: int) -> str:
     return "symbolic link" if stat.S_ISLNK(mode) else "unknown file"
 
 
+MOST = 1000
+"""Problems that are kept."""
+
+
 class Report:
-    """Messages about one collection, written line by line; `problems` keeps those about what went wrong."""
+    """Messages about one collection, written line by line; `problems` keeps those about what went wrong, the first
+    `MOST` of them: a server may make any number.
+    """
 
     def __init__(self, write: Write, heading: str = "", verbose: bool = False) -> None:
         self.problems: list[str] = []
@@ -56,7 +62,8 @@ class Report:
 
     def problem(self, text: str) -> None:
         """Something that makes the upgrade incomplete."""
-        self.problems.append(text)
+        if len(self.problems) < MOST:
+            self.problems.append(text)
         self.warning(text)
 
     def _say(self, text: str) -> None:

@@ -24,6 +24,7 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTRIBUTES = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNREACHABLE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG}
 _GUARDED = "it belongs to sup's own control files"
 
 Identity = tuple[int, int]
@@ -123,9 +124,8 @@ class WritableTree:
         """
         if name == self._current:
             return self._fds[-1]
+        _check_depth(name)
         parts = [] if name == TOP else name.split(b"/")
-        if len(parts) > MAX_DEPTH:
-            raise Blocked(name, f"it is more than {MAX_DEPTH} directories deep")
         kept = 0
         for old, new in zip(self._parts, parts, strict=False):
             if old != new:
@@ -148,8 +148,10 @@ class WritableTree:
         try:
             above, leaf = self.above(name)
             return os.stat(leaf, dir_fd=above, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError, Blocked):
-            return None
+        except OSError as error:
+            if error.errno in _UNREACHABLE:
+                return None
+            raise
 
     def look(self, name: bytes) -> os.stat_result | None:
         """What `name` is; a link to a directory that may be followed counts as the directory."""
@@ -209,6 +211,7 @@ class WritableTree:
         What stands in the way, a file or a link, is replaced only if `may_replace` says so of its name;
         otherwise Blocked is raised.
         """
+        _check_depth(name.rpartition(b"/")[0])
         try:
             self.above(name)
             return
@@ -328,6 +331,11 @@ class WritableTree:
         self.chmod(directory, mode | 0o700)
         self._unlocked.setdefault(directory, mode)
         return True
+
+
+def _check_depth(directory: bytes) -> None:
+    if directory.count(b"/") >= MAX_DEPTH:
+        raise Blocked(directory, f"it is more than {MAX_DEPTH} directories deep")
 
 
 def _chmod_open(fd: int, mode: int) -> None:

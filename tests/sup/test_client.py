@@ -587,10 +587,22 @@ class TestHostile:
         assert (tmp_path / "base/mine").read_text() == "mine"
         assert (tmp_path / "base/data/a").read_text() == "a"
 
+    def test_files_without_end_that_nobody_asked_for(self, run: Run) -> None:
+        ended = run(session([entry(A)], [B, b"bb"] * 1000))
+        assert "keeps sending what was not asked for" in str(ended.error)
+        assert ended.channel.sent[-1] == Goaway(str(ended.error).encode())
+
     def test_a_file_twice(self, run: Run) -> None:
         ended = run(session([entry(A)], [A, b"a", A, b"b"]))
         assert ended.status is Status.ERRORS
         assert (ended.base / "data/a").read_text() == "a"
+
+    def test_a_disk_that_cannot_be_read(self, run: Run, tmp_path: Path) -> None:
+        """No rule says how to go on without: the upgrade ends in order, and the next collection comes."""
+        (tmp_path / "base/sup/demo/refuse").mkdir(parents=True)
+        ended = run(session([entry(A)], [A, b"a"]))
+        assert str(ended.error) == "Can't go on (Is a directory)"
+        assert ended.channel.sent[-1] == Goaway(b"Can't go on (Is a directory)")
 
     def test_a_denied_file(self, run: Run) -> None:
         ended = run(session([entry(A)], [A, b"a"], denied=(b"data/a",)))

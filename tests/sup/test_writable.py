@@ -229,6 +229,14 @@ def test_links_that_the_collection_brought_are_not_followed_even_then(top: Path,
 def test_too_deep(tree: WritableTree) -> None:
     with pytest.raises(Blocked, match="deep"):
         tree.directory(b"/".join([b"d"] * (MAX_DEPTH + 1)))
+    with pytest.raises(Blocked, match="deep"):
+        make_all(tree, b"/".join([b"new"] * (MAX_DEPTH + 2)))
+    assert tree.lstat(b"new") is None
+
+
+def test_a_name_that_no_file_system_holds(tree: WritableTree) -> None:
+    assert tree.lstat(b"n" * 300) is None
+    assert tree.lstat(b"n" * 300 + b"/file") is None
 
 
 def test_a_deep_path_can_be_made(tree: WritableTree) -> None:
