@@ -1,7 +1,6 @@
 """The differential test cases of NETINFO 9 that concern a domain, T01 to T95, each in both generations.
 
-Cases of the wire, the binder and the client library (T02, T81 to T92 but for what is said here) are tested where those
-live.
+Those of the wire, the binder and the client library (T02, T81 to T92) are in `test_cases_served`.
 """
 
 from __future__ import annotations

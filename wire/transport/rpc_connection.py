@@ -186,7 +186,7 @@ class RpcConnection(Protocol):
         self.caller = Caller(self._shared.dispatcher, "tcp", peer, local)
         self.used = self._seconds()
         if not self._connections.admit(self):
-            transport.abortConnection()
+            transport.loseConnection()  # the peer sees it closed, not reset, as the original's did (NETINFO 3.1)
             return
         self._waits.discard(Wait.END)
         transport.setTcpNoDelay(True)
