@@ -74,6 +74,9 @@ _PCAP_MAGIC: dict[int, tuple[type[pcap.PktHdr], float]] = {
 }
 
 
+_new = tuple.__new__  # a named tuple's own constructor takes three times as long
+
+
 def _read_pcap(file: BinaryIO, order: str, magic: int) -> Iterator[Frame | Notice]:
     rest = layout(pcap.FileHdr, order, skip=4)
     head = file.read(rest.size)
@@ -105,7 +108,7 @@ def _read_pcap(file: BinaryIO, order: str, magic: int) -> Iterator[Frame | Notic
                 time,
                 f"the file is cut short in packet {number}: {len(data)} of its {length} bytes are there",
             )
-        yield Frame(number, time, link, data)
+        yield _new(Frame, (number, time, link, data, ""))
 
 
 @attrs.define

@@ -7,18 +7,21 @@ classes build an object per header, which takes ten times as long.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from dpkt import ethernet, loopback, pcap, sll, sll2
 
 
-def layout(header: type, order: str = ">", skip: int = 0) -> struct.Struct:
-    """The `struct` of a dpkt header's table of fields, from its byte `skip` on (a pcapng block's closing
-    length left out).
+def layout(
+    header: type, order: str = ">", skip: int = 0, only: Container[str] | None = None
+) -> struct.Struct:
+    """The `struct` of a dpkt header's table of fields, from its byte *skip* on (a pcapng block's closing length left
+    out); *only* these fields are read, if it is given.
     """
-    codes = [code for name, code, _ in header.__hdr__ if name != "_len"]  # type: ignore[attr-defined]
+    rows = [(name, code) for name, code, _ in header.__hdr__ if name != "_len"]  # type: ignore[attr-defined]
     while skip:
-        skip -= struct.calcsize(">" + codes.pop(0))
+        skip -= struct.calcsize(">" + rows.pop(0)[1])
+    codes = [code if only is None or name in only else f"{struct.calcsize(code)}x" for name, code in rows]
     return struct.Struct(order + "".join(codes))
 
 

@@ -16,6 +16,7 @@ import attrs
 
 from wire.formats import rpc
 from wire.formats.errors import FormatError
+from wire.formats.netinfo import Result
 from wire.formats.record import WireType
 from wire.formats.rpc import Procedure, Program
 from wire.formats.sup import SupParams
@@ -51,11 +52,14 @@ class Conversation:
     server_text: str = attrs.field(init=False)
     ways: tuple[str, str] = attrs.field(init=False)
     """From server to client, and from client to server, for a line of text."""
+    columns: tuple[str, str] = attrs.field(init=False)
+    """The same behind its number, as wide as the columns of a summary."""
 
     def __attrs_post_init__(self) -> None:
         client, server = address_text(*self.client), address_text(*self.server)
         self.client_text, self.server_text = client, server
         self.ways = (f"{server} → {client}", f"{client} → {server}")
+        self.columns = (f"{self.number:4} {self.ways[0]:41}", f"{self.number:4} {self.ways[1]:41}")
 
 
 @attrs.define(eq=False)
@@ -157,6 +161,12 @@ class Head:
     argument: Parse | None = None
     result: Parse | None = None
 
+    def format(self, kind: str) -> WireType | None:
+        """The wire type of this call's arguments, or of the results in a ``reply`` to it; None if not known."""
+        if self.procedure is None:
+            return None
+        return self.procedure.argument if kind == "call" else self.procedure.result
+
 
 @attrs.define(eq=False)
 class CallRecord:
@@ -232,12 +242,10 @@ class RpcMessage(Message):
         """
         if self.head is None:
             return ""
-        said = self.head.status
-        if said != "SUCCESS" or self.body is None:
+        said, body = self.head.status, self.body
+        if said != "SUCCESS" or body is None:
             return said
-        if isinstance(self.body, IntEnum):
-            return _name(self.body)
-        status = getattr(self.body, "status", None)
+        status = body.status if isinstance(body, Result) else body if isinstance(body, IntEnum) else None
         return said if status is None else _name(status)
 
     @property
@@ -250,9 +258,7 @@ class RpcMessage(Message):
 
     @property
     def format(self) -> WireType | None:
-        if self.asked is None or self.asked.procedure is None or self.head is None:
-            return None
-        return self.asked.procedure.argument if self.head.kind == "call" else self.asked.procedure.result
+        return None if self.asked is None else self.asked.format(self.kind)
 
 
 def _name(status: Any) -> str:

@@ -79,8 +79,12 @@ def read_packets(file: BinaryIO) -> Iterator[Packet | Notice]:
     yield from notices
 
 
-_IP4, _IP6, _TCP, _UDP = layout(ip.IP), layout(ip6.IP6), layout(tcp.TCP), layout(udp.UDP)
-_IN_ETHERNET = struct.Struct(layout(ethernet.Ethernet).format + _IP4.format[1:])
+_IP4, _IP6, _UDP = layout(ip.IP), layout(ip6.IP6), layout(udp.UDP)
+_TCP = layout(tcp.TCP, only={"sport", "dport", "seq", "ack", "_off_flags"})
+_IN_ETHERNET = struct.Struct(
+    layout(ethernet.Ethernet, only={"type"}).format
+    + layout(ip.IP, only={"_v_hl", "len", "_flags_offset", "p", "src", "dst"}).format[1:]
+)
 _PLAIN_IP4 = 0x45  # version 4, no options
 _FRAGMENTED = ip.IP_MF | ip.IP_OFFMASK
 _IP6_FRAGMENT = struct.Struct(">BBHI")
@@ -100,7 +104,7 @@ class Decoder:
         number, time, link, data, _ = frame
         try:
             if link == pcap.DLT_EN10MB and len(data) >= _IN_ETHERNET.size:
-                _, _, kind, head, _, total, _, fragment, _, protocol, _, source, destination = _unpack(data)
+                kind, head, total, fragment, protocol, source, destination = _unpack(data)
                 end = _HEADER + total
                 if (
                     kind == _IP
@@ -189,6 +193,7 @@ class Decoder:
         self.notices.append(Notice(frame, time, reason))
 
 
+_new = tuple.__new__  # named tuples' own constructors take three times as long
 _unpack = _IN_ETHERNET.unpack_from
 _unpack_tcp = _TCP.unpack_from
 _HEADER = ethernet.Ethernet.__hdr_len__
@@ -207,13 +212,13 @@ def _transport(
 ) -> Packet | None:
     """The segment or datagram at *start* of *data*, whose IP packet reaches to *end*, *missing* bytes past the data."""
     if protocol == ip.IP_PROTO_TCP:
-        from_port, to_port, sequence, acknowledged, words, _, _, _ = _unpack_tcp(data, start)
+        from_port, to_port, sequence, acknowledged, words = _unpack_tcp(data, start)
         start += (words >> 12) * 4
         missing = min(missing, max(0, end - start)) if missing else 0
         payload = data[start:end]
-        return Segment(
-            frame[0], frame[1], source, destination, from_port, to_port, payload, missing, frame[4], sequence,
-            acknowledged, words & 0x1FF,
+        return _new(
+            Segment, (frame[0], frame[1], source, destination, from_port, to_port, payload, missing, frame[4], sequence,
+                      acknowledged, words & 0x1FF)
         )  # fmt: skip
     if protocol == ip.IP_PROTO_UDP:
         from_port, to_port, length, _ = _UDP.unpack_from(data, start)
@@ -222,7 +227,7 @@ def _transport(
         start += _UDP.size
         payload = data[start:end]
         missing = max(0, end - start - len(payload))
-        return Datagram(
-            frame[0], frame[1], source, destination, from_port, to_port, payload, missing, frame[4]
+        return _new(
+            Datagram, (frame[0], frame[1], source, destination, from_port, to_port, payload, missing, frame[4])
         )  # fmt: skip
     return None

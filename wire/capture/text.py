@@ -7,10 +7,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
-from wire.capture.brief import brief
+from wire.capture.brief import Brief, brief
 from wire.capture.explanation import explanation
-from wire.capture.messages import Message, Notice, SupMessage
+from wire.capture.messages import Head, Message, Notice, RpcMessage, SupMessage
 from wire.capture.rpc import inner_procedure
 from wire.codec import FormatError, codec
 from wire.explain import Node, text
@@ -38,13 +39,12 @@ def detail(message: Message) -> str:
     """Arguments, results or fields of a message, as far as a line shows them."""
     if isinstance(message, Notice):
         return plain(message.text)
-    value = message.value
-    if value is None:
-        return ""
-    fmt = message.format
-    if fmt is None:
-        return ""
-    said = brief(fmt)(value)
+    fmt, value = message.format, message.value
+    return "" if fmt is None or value is None else _said(brief(fmt), value)
+
+
+def _said(write: Brief, value: Any) -> str:
+    said = write(value)
     if value.__class__ is CallitArgs:
         inner = inner_procedure(value)
         if inner is not None:
@@ -81,27 +81,43 @@ def duration(seconds: float) -> str:
 def summary(message: Message, start: float) -> str:
     """One line for one message; *start* is the capture's first moment."""
     conversation = message.conversation
-    way = conversation.ways[message.from_client]
-    line = "%5d %10.6f %4d %-41s " % (message.number, message.time - start, conversation.number, way)  # noqa: UP031
-    kind = message.kind
-    if kind == "notice":
-        return f"{line}{'*':8}{detail(message)}" if conversation.number else f"{line[:22]}* {detail(message)}"
-    line += _what(message.protocol, message.name, kind)
-    status, said, latency = message.status, detail(message), message.latency
+    place = conversation.columns[message.from_client]
+    line = "%5d %10.6f %s" % (message.number, message.time - start, place)  # noqa: UP031  (the quickest)
+    if isinstance(message, Notice):
+        said = detail(message)
+        return f"{line} {'*':8}{said}" if conversation.number else f"{line[:21]} * {said}"
+    if isinstance(message, RpcMessage) and message.asked is not None:
+        title, write = _of_rpc(message.asked, message.kind)
+    else:
+        title, write = _shown(message.protocol, message.name, message.kind, message.format)
+    line = f"{line} {title}"
+    status, value, latency = message.status, message.value, message.latency
     if status:
-        line = f"{line} {status} {said}" if said else f"{line} {status}"
-    elif said:
-        line = f"{line} {said}"
+        line = f"{line} {status}"
+    if value is not None and write is not None:
+        said = _said(write, value)
+        if said:
+            line = f"{line} {said}"
     if latency is not None:
         line = f"{line} ({duration(latency)})"
-    noted = remarks(message) if message.notes or message.damage is not None or kind == "message" else ""
-    return f"{line} [{noted}]" if noted else line
+    if message.notes or message.damage is not None or isinstance(message, SupMessage):
+        noted = remarks(message)
+        if noted:
+            line = f"{line} [{noted}]"
+    return line
 
 
-@lru_cache(maxsize=512)
-def _what(protocol: str, name: str, kind: str) -> str:
-    what = f"{protocol:8}{name}" + ("" if kind == "message" else f" {kind}")
-    return f"{what:26}"
+@lru_cache(maxsize=1024)
+def _of_rpc(asked: Head, kind: str) -> tuple[str, Brief | None]:
+    """`_shown`, found by the header of the call alone."""
+    return _shown(asked.protocol, asked.name, kind, asked.format(kind))
+
+
+@lru_cache(maxsize=1024)
+def _shown(protocol: str, name: str, kind: str, fmt: WireType | None) -> tuple[str, Brief | None]:
+    """The column that says what a message is, and the function that writes its value."""
+    title = f"{protocol:8}{name}" + ("" if kind == "message" else f" {kind}")
+    return f"{title:26}", None if fmt is None else brief(fmt)
 
 
 def moment(seconds: float) -> str:

@@ -56,7 +56,7 @@ class Lines:
             line = summary(message, start)
             if colour:
                 line = click.style(line, **_style(message, self._explain))
-            write(line + "\n")
+            write(f"{line}\n")
             if self._explain:
                 write("".join(f"{part}\n" for part in explained(message)) + "\n")
             self._count += 1

@@ -90,16 +90,16 @@ def dissect(
     first one, conversation, who, what, result, latency.
     """
     view = _view(files, as_json, html, explain, stats)
-    choose = _chosen(follow, where)
+    matches = None if where is None else _filter(where)
     extraction = _extraction(extract)
 
     def messages(file: BinaryIO) -> Iterator[Message]:
-        for message in dissected(
-            file, dict(decode_as), extraction.opened if extraction is not None else None
-        ):
-            shown = redacted(message) if redact else message
-            if choose(shown):
-                yield shown
+        found = dissected(file, dict(decode_as), extraction.opened if extraction is not None else None)
+        if redact:
+            found = map(redacted, found)
+        if follow is not None:
+            found = (message for message in found if message.conversation.number == follow)
+        return found if matches is None else filter(matches, found)
 
     for name in files:
         with reading(name, quiet=view.streams and sys.stdout.isatty()) as file:
@@ -127,17 +127,14 @@ def _view(files: tuple[str, ...], as_json: bool, html: Path | None, explain: boo
     return Json(explain, len(files) > 1) if as_json else Lines(explain, len(files) > 1)
 
 
-def _chosen(follow: int | None, where: str | None) -> Callable[[Message], bool]:
-    """The messages to show."""
-    if where is None:
-        return lambda message: follow is None or message.conversation.number == follow
+def _filter(where: str) -> Callable[[Message], bool]:
+    """The test that --where asks for."""
     from wire.capture.filters import FilterError, message_filter  # rule-engine takes a quarter second to load
 
     try:
-        matches = message_filter(where)
+        return message_filter(where)
     except FilterError as error:
         raise click.BadParameter(str(error), param_hint="--where") from error
-    return lambda message: (follow is None or message.conversation.number == follow) and matches(message)
 
 
 def _extraction(directory: Path | None) -> Extraction | None:
