@@ -18,9 +18,9 @@ from netinfo.events import Changed, Event, Replaced
 from netinfo.generation import NEXT, Generation
 from netinfo.limits import Limits, ReplySizeError
 from netinfo.replies import KEPT, Replies, directory_named, key_of
-from netinfo.tree import WORD, Commit, DamagedTreeError, Totals, Tree, records_of, weight
+from netinfo.tree import Commit, Totals, Tree
 from wire.codec import codec
-from wire.formats.netinfo import NETINFO, Binding, ReadallBody
+from wire.formats.netinfo import NETINFO, Binding
 
 
 @attrs.define
@@ -165,20 +165,7 @@ class Domain:
         for change in reversed(list(changes)):
             self.tree.undo(change.commit)
 
-    def replace(self, body: ReadallBody) -> None:
-        """A clone takes over what READALL brought, its instances as they are (NETINFO 5.3).
-
-        Raises DamagedTreeError, and keeps what it has, if that is no whole domain.
-        """
-        records = list(records_of(body.objects))
-        highest = max((record.number for record in records), default=-1)
-        if highest > body.highest_id:
-            raise DamagedTreeError(
-                f"directory {highest} is beyond the highest id announced, {body.highest_id}"
-            )
-        slots = highest + 1
-        if self.generation.highest_is_count:
-            slots = max(slots, min(body.highest_id, slots + self.limits.target_gap))
-        totals = Totals(sum(map(weight, records)) & WORD, slots, 0)
-        self.tree = Tree.load(records, (), totals, self.generation, self.limits)
-        self.outbox.append(Replaced(self.tree))
+    def replace(self, received: Replaced) -> None:
+        """A clone takes over what READALL brought (`replication.received`), its instances as they are (NETINFO 5.3)."""
+        self.tree = received.tree
+        self.outbox.append(received)

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from netinfo.tree import Commit, Tree
+from netinfo.tree import Commit, Image, Tree
 from wire.formats.rpc import Procedure
 
 
@@ -25,9 +25,11 @@ class Changed:
 
 @attrs.frozen
 class Replaced:
-    """A clone received the whole domain anew; keep `tree` in place of all that was before (NETINFO 5.3)."""
+    """A clone received the whole domain anew; keep it in place of all that was before (NETINFO 5.3)."""
 
     tree: Tree
+    image: Image
+    """The tree as it was received."""
 
 
 @attrs.frozen

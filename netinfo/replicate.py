@@ -8,11 +8,12 @@ clone share a connection, because every connection takes one of the few reserved
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from netinfo import replication
@@ -182,8 +183,16 @@ class Clone:
     """Keeps a clone the same as its master (`service.Followers`)."""
 
     def __init__(
-        self, reactor: Any, network: Network, domain: Domain, portmapper_port: int, keeper: Keeper | None
+        self,
+        reactor: Any,
+        network: Network,
+        domain: Domain,
+        portmapper_port: int,
+        keeper: Keeper | None,
+        aside: Callable[..., Awaitable[Any]] = deferToThread,
     ) -> None:
+        """aside: calls a function that takes long, so that others are served meanwhile."""
+        self._aside = aside
         self._reactor = reactor
         self._network = network
         self._domain = domain
@@ -268,7 +277,8 @@ class Clone:
                     master.close()
                 if not body.checksum and not body.objects:
                     return False
-                domain.replace(body)
+                received = await self._aside(replication.received, body, domain.generation, domain.limits)
+                domain.replace(received)
                 replaced = [event for event in domain.take() if isinstance(event, Replaced)]
                 if self._keeper is not None:
                     await self._keeper.keep(replaced)

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from netinfo.access import RESERVED, Caller, StatusError, View, show
+from netinfo.events import Replaced
 from netinfo.generation import Generation
 from netinfo.hierarchy import Server, addresses, machines, served, servers
 from netinfo.index import first
-from netinfo.tree import ROOT, Tree
+from netinfo.limits import LIMITS, Limits
+from netinfo.snapshot import Snapshot
+from netinfo.tree import ROOT, WORD, DamagedTreeError, Image, Totals, Tree, records_of, weight
 from wire.codec import codec
 from wire.formats.netinfo import NETINFO, NiStatus, Object, ReadallBody, Result
 from wire.formats.rpc import AuthUnix
@@ -118,10 +121,7 @@ def _clone_may_answer(domain: Domain) -> bool:
 
 def snapshot(tree: Tree, view: View = show) -> Iterator[Object]:
     """The whole tree as it is now, whatever happens to it while the objects are taken one after another."""
-    frozen = [(d.id, d.properties, d.parent, tuple(d.children)) for d in tree.walk()]
-    return (
-        Object(which, view(properties), parent, children) for which, properties, parent, children in frozen
-    )
+    return (Object(one.id, view(one.properties), one.parent, one.children) for one in Snapshot(tree))
 
 
 def transfer(tree: Tree, objects: Iterable[Object], batch: int = 256) -> Iterator[bytes]:
@@ -143,6 +143,25 @@ def transfer(tree: Tree, objects: Iterable[Object], batch: int = 256) -> Iterato
             yield chunk()
             several.clear()
     yield chunk() + empty[head:]
+
+
+# --- READALL, receiving -------------------------------------------------------------------------------------
+
+
+def received(body: ReadallBody, generation: Generation, limits: Limits = LIMITS) -> Replaced:
+    """What a clone's domain is to become. Takes seconds for a large one, and may do so on any thread.
+
+    Raises DamagedTreeError if that is no whole domain.
+    """
+    records = tuple(records_of(body.objects))
+    highest = max((record.number for record in records), default=-1)
+    if highest > body.highest_id:
+        raise DamagedTreeError(f"directory {highest} is beyond the highest id announced, {body.highest_id}")
+    slots = highest + 1
+    if generation.highest_is_count:
+        slots = max(slots, min(body.highest_id, slots + limits.target_gap))
+    totals = Totals(sum(map(weight, records)) & WORD, slots, 0)
+    return Replaced(Tree.load(records, (), totals, generation, limits), Image(records, totals))
 
 
 # --- the root's settings ------------------------------------------------------------------------------------

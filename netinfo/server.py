@@ -25,9 +25,9 @@ from netinfo.rawformat import Branch, plant
 from netinfo.replicate import Clone, Master
 from netinfo.service import DomainService
 from netinfo.settings import Settings
-from netinfo.store import Store, image_of
+from netinfo.store import Store
 from netinfo.superuser import OwnAddresses
-from netinfo.tree import ROOT, Tree
+from netinfo.tree import ROOT, Tree, image_of
 from wire.formats.nibind import AddrInfo
 from wire.transport.errors import ListenError
 from wire.transport.rpc_server import RpcServer

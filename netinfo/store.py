@@ -23,7 +23,7 @@ import attrs
 from netinfo.events import Changed, Replaced
 from netinfo.generation import NEXT, Generation
 from netinfo.limits import LIMITS, Limits
-from netinfo.tree import Commit, DamagedTreeError, Record, State, Totals, Tree, Vacancy
+from netinfo.tree import Commit, DamagedTreeError, Image, Record, State, Totals, Tree, Vacancy
 from wire.formats.netinfo import Property
 
 APPLICATION_ID = 0x4E494442
@@ -181,19 +181,6 @@ class Store:
             )
 
 
-@attrs.frozen
-class Image:
-    """A whole domain as it is at one moment."""
-
-    states: tuple[State, ...]
-    totals: Totals
-
-
-def image_of(tree: Tree) -> Image:
-    """All of a tree, as later changes of it will not change it."""
-    return Image((*tree.records(), *tree.vacancies()), tree.totals)
-
-
 def _write(database: sqlite3.Connection, states: Iterable[State]) -> None:
     kept: list[Row] = []
     gone: list[tuple[int, int]] = []
@@ -261,7 +248,7 @@ class GroupCommit:
 
     def submit(self, events: Sequence[Changed | Replaced], done: Done) -> None:
         """Make these durable; then *done* is delivered with None, or with what went wrong."""
-        work = [image_of(event.tree) if isinstance(event, Replaced) else event.commit for event in events]
+        work = [event.image if isinstance(event, Replaced) else event.commit for event in events]
         with self._wake:
             self._waiting.append((work, done))
             self._wake.notify()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import attrs
 
@@ -18,6 +19,9 @@ from netinfo.generation import NEXT, Generation
 from netinfo.index import Index
 from netinfo.limits import LIMITS, Limits
 from wire.formats.netinfo import NiId, Object, Property
+
+if TYPE_CHECKING:
+    from netinfo.snapshot import Snapshot
 
 T = TypeVar("T")
 WORD = 0xFFFFFFFF
@@ -75,6 +79,14 @@ class Commit:
     totals: Totals
 
 
+@attrs.frozen
+class Image:
+    """A whole domain as a store keeps it, as it is at one moment."""
+
+    states: tuple[State, ...]
+    totals: Totals
+
+
 class DamagedTreeError(ValueError):
     """Records that are no tree; the sentence names the directory that is wrong."""
 
@@ -119,6 +131,8 @@ class Tree:
         self._derived_from: Totals | None = None
         self._disordered: set[int] = set()
         """Directories whose children stand in another order than their positions say."""
+        self.snapshots: WeakSet[Snapshot] = WeakSet()
+        """Who must know of a directory before it changes."""
 
     # --- looking --------------------------------------------------------------------------------------------
 
@@ -342,6 +356,8 @@ class Tree:
     def _put(self, record: Record) -> None:
         here = self.directories.get(record.number)
         parent = self.directories[record.parent] if record.number != ROOT else None
+        if self.snapshots:
+            self._preserve(here, parent)
         if here is None:
             depth = parent.depth + 1 if parent else 0
             here = Directory(record.number, record.instance, record.version, record.parent, (), depth)
@@ -362,9 +378,17 @@ class Tree:
         here.version = record.version
         here.family = next(FAMILIES)
 
+    def _preserve(self, *changing: Directory | None) -> None:
+        for snapshot in self.snapshots:
+            for directory in changing:
+                if directory is not None:
+                    snapshot.keep(directory)
+
     def _remove(self, vacancy: Vacancy) -> None:
         here = self.directories.get(vacancy.number)
         if here is not None:
+            if self.snapshots:
+                self._preserve(here, self.directories[here.parent])
             if vacancy.number != ROOT:
                 parent = self.directories[here.parent]
                 if parent.index is not None:
@@ -446,6 +470,11 @@ def c_strings(prop: Property) -> Property:
 def last(children: dict[int, int]) -> int:
     """The position of the last of some children."""
     return next(reversed(children.values()))
+
+
+def image_of(tree: Tree) -> Image:
+    """All of a tree, as later changes of it will not change it."""
+    return Image((*tree.records(), *tree.vacancies()), tree.totals)
 
 
 def weight(state: State) -> int:

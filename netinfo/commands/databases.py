@@ -31,7 +31,8 @@ def import_database(source: Path, state: Path | None, tag: str | None) -> None:
     from netinfo import nidb
     from netinfo.rawformat import RawFormatError, load, plant
     from netinfo.server import database_of
-    from netinfo.store import Store, StoreError, image_of
+    from netinfo.store import Store, StoreError
+    from netinfo.tree import image_of
 
     raw_tag = checked_tag(tag or source.stem)
     directory = state or default_state()

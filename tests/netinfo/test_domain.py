@@ -12,14 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from netinfo.access import HISTORIC, Access, Caller, Guards, Passwords, UnverifiedError, crypt_matches
 from netinfo.domain import Domain
-from netinfo.events import Changed, CheckMaster, Replaced, ResyncClones
+from netinfo.events import Changed, CheckMaster, ResyncClones
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.limits import Limits, ReplySizeError
 from netinfo.rawformat import Branch, plant
-from netinfo.replication import snapshot
+from netinfo.replication import received, snapshot
 from netinfo.starter import bare_clone
-from netinfo.store import image_of
-from netinfo.tree import DamagedTreeError, Tree
+from netinfo.tree import DamagedTreeError, Tree, image_of
 from tests.netinfo.base import ANN, ANON, SU, Base, ok, prop, read, refused
 from wire.formats import netinfo as n
 from wire.formats.netinfo import NETINFO, NI_INDEX_NULL, NiId, NiStatus, Property
@@ -572,11 +571,15 @@ def test_clone_takes_a_domain_over_whole_or_not_at_all() -> None:
         attrs.evolve(body, objects=(*body.objects, attrs.evolve(body.objects[-1], id=NiId(10, 1)))),
     ):
         with pytest.raises(DamagedTreeError):
-            clone.replace(broken)
-        assert clone.tree is own
+            received(broken, clone.generation)
+    assert clone.tree is own
     assert clone.take() == []
-    clone.replace(body)
-    assert clone.take() == [Replaced(clone.tree)]
+    whole = received(body, clone.generation)
+    clone.replace(whole)
+    assert clone.take() == [whole]
+    assert clone.tree is whole.tree
+    assert set(whole.image.states) == set(image_of(clone.tree).states)
+    assert whole.image.totals == clone.tree.totals
     assert list(snapshot(clone.tree)) == list(snapshot(b.domain.tree))
     assert (clone.tree.checksum, clone.tree.highest_id) == (body.checksum, body.highest_id)
     assert clone.reply(9, NiId(0, 0), ANON) != reply

@@ -20,6 +20,7 @@ from netinfo.rawformat import load, plant
 from netinfo.server import database_of, open_database
 from netinfo.settings import Settings
 from netinfo.store import Store, StoreError
+from netinfo.tree import image_of
 from wire.formats.netinfo import NETINFO, NI_INDEX_NULL, CreateArgs, NiId, NiStatus, Property
 
 TEXT = load(b'{ "master" = ( "srv/network" ); CHILDREN = ( { "name" = ( "users" ); } ) }')
@@ -126,7 +127,7 @@ async def test_a_transferred_domain_replaces_what_was_there(tmp_path: Path) -> N
         other = plant(load(b'{ "name" = ( "new" ); CHILDREN = ( { }, { } ) }'), NEXT)
         await domain.write(b"ann")
         domain.domain.tree = other
-        await domain.keeper.keep([Replaced(other)])
+        await domain.keeper.keep([Replaced(other, image_of(other))])
     assert domain.on_disk() == other.checksum
 
 
@@ -143,5 +144,5 @@ async def test_a_transfer_that_cannot_be_written_leaves_the_old_domain(
         monkeypatch.setattr(domain.store, "replace", fail)
         domain.domain.tree = other = plant(load(b"{ }"), NEXT)
         with pytest.raises(StoreError):
-            await domain.keeper.keep([Replaced(other)])
+            await domain.keeper.keep([Replaced(other, image_of(other))])
         assert domain.domain.tree is old

@@ -13,6 +13,7 @@ from netinfo.access import HISTORIC, Access, Caller
 from netinfo.domain import Domain, Surroundings
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.rawformat import plant
+from netinfo.replication import received
 from netinfo.starter import bare_clone, bare_master
 from wire.capture.conversations import dissect
 from wire.capture.messages import RpcMessage
@@ -120,7 +121,7 @@ def test_recorded_transfer_is_taken_over_and_sent_again_to_the_byte() -> None:
     exchange = transfer()
     body = exchange.result.body  # type: ignore[attr-defined]
     clone = Domain(b"network", plant(bare_clone(b"hosta", "10.77.0.1", b"network")), clone=True)
-    clone.replace(body)
+    clone.replace(received(body, NEXT))
     assert clone.tree.checksum == body.checksum == 33
     assert clone.tree.highest_id == body.highest_id == 6
     master = Domain(b"network", clone.tree, access=Access(NEXT, HISTORIC))
@@ -135,7 +136,7 @@ def test_recorded_transfer_is_taken_over_and_sent_again_to_the_byte() -> None:
 def test_recorded_clone_after_its_transfer() -> None:
     """What the tools asked the NeXT clone before the next update reached it."""
     clone = Domain(b"network", plant(bare_clone(b"hosta", "10.77.0.1", b"network")), clone=True)
-    clone.replace(transfer().result.body)  # type: ignore[attr-defined]
+    clone.replace(received(transfer().result.body, NEXT))  # type: ignore[attr-defined]
     after = recorded("next-clone")[recorded("next-clone").index(transfer()) + 1 :]
     answered = []
     for exchange in after:

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 import pytest
 import pytest_twisted
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
@@ -28,6 +29,7 @@ from netinfo.host import Host
 from netinfo.parent import ParentFinder
 from netinfo.rawformat import load, plant
 from netinfo.replicate import Clone, Master
+from netinfo.replication import received
 from netinfo.server import DomainServer
 from netinfo.tree import Tree
 from tests.netinfo import served
@@ -101,7 +103,7 @@ def whole_domain() -> ReadallBody:
 
 def recorded_tree() -> Tree:
     domain = Domain(b"network", Tree(NEXT))
-    domain.replace(whole_domain())
+    domain.replace(received(whole_domain(), NEXT))
     return domain.tree
 
 
@@ -242,7 +244,7 @@ def test_our_clone_takes_what_next_s_master_sent() -> None:
         clone=True,
         surroundings=Surroundings(addresses=(CHILD, "127.0.0.1")),
     )
-    clone = Clone(clock, FakeNetwork(host), domain, 111, None)
+    clone = Clone(clock, FakeNetwork(host), domain, 111, None, aside=maybeDeferred)
     clone.start()
     assert host.heard == ["GETPORT", "GETREGISTER", "READALL"]
     assert domain.tree.checksum == 33

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 
 from netinfo.access import Access, Caller
@@ -196,7 +196,7 @@ def clone_of(world: World, master: Domain, keeper: Any = None) -> tuple[Clone, D
         return master.call(procedure.number, argument, SU)
 
     world.serve = serve
-    clone = Clone(world.clock, world.network, rules, 111, keeper)
+    clone = Clone(world.clock, world.network, rules, 111, keeper, aside=maybeDeferred)
     clone.start()
     world.clock.advance(0)
     return clone, rules
@@ -272,7 +272,7 @@ def test_a_busy_master_is_asked_again() -> None:
 def test_a_clone_that_does_not_know_its_master_says_so_and_lives_on() -> None:
     world = World(serve=ok)
     rules = domain(COPY, clone=True, text=b'{ "master" = ( "nowhere/network" ); }')
-    clone = Clone(world.clock, world.network, rules, 111, None)
+    clone = Clone(world.clock, world.network, rules, 111, None, aside=maybeDeferred)
     clone.start()
     world.clock.advance(0)
     assert world.calls == []

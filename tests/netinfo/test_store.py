@@ -19,8 +19,8 @@ from netinfo.domain import Domain
 from netinfo.events import Changed, Replaced
 from netinfo.generation import NEXT
 from netinfo.rawformat import Branch, branch_of, plant
-from netinfo.store import GroupCommit, Store, StoreError, image_of
-from netinfo.tree import Commit, Tree
+from netinfo.store import GroupCommit, Store, StoreError
+from netinfo.tree import Commit, Tree, image_of
 from wire.formats.netinfo import NI_INDEX_NULL, CreateArgs, ListArgs, LookupArgs, NiStatus, Property
 
 ODD = Property(b'\xff\x00odd "\\\n', (b"", b"\xc3\xa9", b"\xe9", b"]", b"\xed\xb3\xa9"))
@@ -191,7 +191,7 @@ import sys
 from pathlib import Path
 from netinfo.store import Store
 from netinfo.rawformat import Branch, plant
-from netinfo.store import image_of
+from netinfo.tree import image_of
 from wire.formats.netinfo import Property
 store = Store(Path(sys.argv[1]))
 tree = store.load()
@@ -270,7 +270,7 @@ def test_group_commit_saves_in_order(tmp_path: Path) -> None:
         owner.group.submit([owner.create(), owner.create()], owner.results.append)
     owner.wait(50)
     assert owner.results == [None] * 50
-    owner.group.submit([Replaced(a_tree())], owner.results.append)
+    owner.group.submit([Replaced(a_tree(), image_of(a_tree()))], owner.results.append)
     owner.domain.tree = a_tree()
     owner.group.submit([owner.create()], owner.results.append)
     owner.group.close()

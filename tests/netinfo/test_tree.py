@@ -8,10 +8,9 @@ from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.limits import Limits
 from netinfo.rawformat import Branch, plant
 from netinfo.replication import snapshot
-from netinfo.store import image_of
-from netinfo.tree import GAP, DamagedTreeError, Record, Totals, Tree, Vacancy, records_of
+from netinfo.tree import GAP, DamagedTreeError, Record, Totals, Tree, Vacancy, image_of, records_of
 from tests.netinfo.base import prop
-from wire.formats.netinfo import NI_INDEX_NULL, NiId, Object
+from wire.formats.netinfo import NI_INDEX_NULL, NiId
 from wire.formats.record import evolve
 
 BOTH = pytest.mark.parametrize("generation", [NEXT, APPLE], ids=lambda g: g.name)
@@ -180,13 +179,3 @@ def test_empty_domain_has_nothing() -> None:
     tree = Tree()
     assert (tree.checksum, tree.highest_id, tree.path(b"machines"), list(tree.walk())) == (0, 0, None, [])
     assert Tree.load((), (), Totals(), limits=Limits(directories=1)).directories == {}
-
-
-def test_snapshot_does_not_change_with_the_tree() -> None:
-    tree = family(2)
-    taken = snapshot(tree)
-    expected = list(snapshot(tree))
-    tree.destroy(tree.directories[1])
-    tree.write(tree.directories[2], ())
-    assert list(taken) == expected
-    assert expected[0] == Object(NiId(0, 4), (), 0, (1, 2))
