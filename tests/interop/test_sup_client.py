@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import stat
 import subprocess
 import time
@@ -12,7 +13,7 @@ import pytest
 from tests.interop.pairs import OURS, REAL_SERVER, Pair, next_second, our_client
 from tests.interop.programs import SUP, run_our_sup
 from tests.interop.trees import odd_tree, snapshot, without_times, write
-from tests.peers import DebianSup, peer
+from tests.peers import DebianSup, peer, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.root]
 
@@ -172,6 +173,37 @@ def test_a_full_disk(pair: Pair, full: str) -> None:
     assert b".sup" not in filled.stdout.rpartition(b"status")[2]
     assert "completed at" in pair.sup("-v")
     assert snapshot(pair.cli)[b"data/" + full.encode()] == snapshot(pair.srv)[b"data/" + full.encode()]
+
+
+@our_client
+def test_a_file_that_shrinks_while_it_is_sent(pair: Pair) -> None:
+    """Row 36: the old file stays, what came before it is installed, and the next run completes."""
+    pair.serve(a="old a", big="old", z="old z")
+    pair.sup()
+    next_second()
+    for name in "az":
+        write(pair.srv, f"data/{name}", b"new", mtime=1_700_000_001)
+    os.truncate(pair.srv / "data/big", 1 << 28)
+    supfile = pair.cli.parent / "supfile"
+    supfile.write_text(pair.line())
+    command = [*SUP, "-P", str(supfile)]
+    if pair.network is not None:
+        command = pair.network.command(command)
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    arriving = pair.cli / "sup/demo"
+    wait_until(lambda: any(temp.stat().st_size > 1 << 20 for temp in arriving.glob("#*/*")), "the big file")
+    client.send_signal(signal.SIGSTOP)
+    os.truncate(pair.srv / "data/big", 1000)
+    client.send_signal(signal.SIGCONT)
+    said, complaint = client.communicate(timeout=60)
+    assert client.returncode == 1
+    assert b"demo: aborted: " in complaint
+    assert b"closed the connection" in complaint
+    assert b"aborted at" in said
+    assert (pair.got("data/a"), pair.got("data/big"), pair.got("data/z")) == ("new", "old", "old z")
+    assert not list(pair.cli.rglob("#*"))
+    pair.sup()
+    assert without_times(snapshot(pair.cli), b"data") == without_times(snapshot(pair.srv), b"data")
 
 
 @pytest.mark.parametrize("pair", [REAL_SERVER, OURS], indirect=True)
