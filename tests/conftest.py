@@ -21,12 +21,11 @@ from zope.interface import implementer
 
 pytest_plugins = ("tests.peers",)
 
-settings.register_profile("default", deadline=None, max_examples=50)
-settings.register_profile("ci", deadline=None, max_examples=50, print_blob=True)
+settings.register_profile("default", deadline=None, max_examples=50, print_blob=True)
 settings.register_profile(
     "fuzz", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+settings.load_profile("default")
 
 STRICT_MARKS = ("interop", "root")
 
