@@ -19,7 +19,8 @@ usage: sup [FLAGS] SUPFILE [COLLECTION...]
        sup -s [FLAGS] [COLLECTION...]
 
 Brings collections of files up to date from SUP file servers, as SUPFILE says (`-`: standard input);
-only those named, or all of them.
+only those named, or all of them. It has a line for each collection, such as
+  demo host=sup.example.org base=/usr/demo delete
 
 What to do:
   -s                system collections: the supfile coll.list, hosts from coll.host
@@ -32,17 +33,18 @@ How, for all collections, or for some in a word such as -de=one,two; the second 
   -d -D             delete what earlier upgrades brought and the collection no longer has
   -b -B             keep backups where the collection asks for it
   -e -E             run the commands that the collection asks for
-  -k -K             keep files that are newer here
+  -k -K             keep files that are newer here than at the server
   -z -Z             compress files on their way
-  -l                upgrade from this machine, too
+  -l                upgrade collections whose host is this machine, too
   -v                tell what is done
   -m                mail what is told, to the user or to the supfile's notify=
 
 For the whole run:
   -M ADDRESS        mail what is told to ADDRESS
-  -u                leave the times of files as they come
+  -u                do not give files the times that they have at the server
   -S                tell nothing; failures are still told on standard error
-  -N                trace the messages of the protocol (-NN: their type, -NNN: their values, -NNNN: lengths)
+  -N                trace the messages of the protocol on standard error (-NNN: their values too,
+                    -NNNN: and the lengths of strings)
   -P                the debugging port 1127
   --port N          another port than 871
   --window N        files asked for ahead of their arrival; 1: one after the other [default: {window}]

@@ -1,7 +1,7 @@
 """`sup -N`: what travels over a channel, in the words of the original's network trace (SUP 7.2).
 
-Two levels show the messages, three their values, four the lengths of strings that come in too. What LOGIN
-carries is never shown.
+One or two levels show the messages, three their values, four the lengths of strings that come in too. What
+LOGIN carries is never shown.
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ from wire.formats.sup import Login, Recv, SupParams, type_of
 
 T = TypeVar("T")
 
-MESSAGES, VALUES, LENGTHS = 2, 3, 4
+VALUES, LENGTHS = 3, 4
 _SECRET = b"(not shown)"
 
 
@@ -85,8 +85,6 @@ class TracingChannel:
         self._channel.abort()
 
     def _tell(self, verb: str, message: Any) -> None:
-        if self._level < MESSAGES:
-            return
         kind = type(message)
         self._write(f"SCM {verb} message {int(type_of(kind))}")
         if self._level < VALUES:
