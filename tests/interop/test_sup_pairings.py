@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -386,11 +387,14 @@ def test_several_collections(pair: Pair, tmp_path: Path) -> None:
     assert (other / "data/a").read_text() == pair.got("data/a") == "a"
 
 
+@pytest.mark.soak
 @our_server
-def test_no_change_is_missed_in_the_second_of_the_scan(pair: PairOfOurServer) -> None:
+def test_no_change_is_missed_in_the_second_of_the_scan(
+    pair: PairOfOurServer, rounds: Callable[[int, int], int]
+) -> None:
     """Row 29, and our deviation from it: the scan time is the second before."""
     pair.serve(a="0")
-    for round_ in range(1, 15):
+    for round_ in range(1, rounds(6, 200)):
         pair.sup()
         write(pair.srv, "data/a", str(round_).encode(), mtime=1_700_000_000 + round_)
         pair.sup()
