@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, define, evolve
+from attrs import asdict, define, evolve, field
 
 from sup.commandline import USAGE, WINDOW, Invocation, UsageError, parse
 from sup.supfile import Collection, SupfileError, apply_flags, parse_hosts
@@ -151,32 +151,30 @@ def tell_times(collections: Iterable[Collection]) -> int:
 
 @define
 class Output:
-    """Where the lines about collections go: standard output, a mail, or nowhere."""
+    """Where the lines about collections go: standard output, a mail, or nowhere. A heading comes before the first."""
 
     invocation: Invocation
     source: str
-    mail: list[str]
+    mail: list[str] = field(factory=list)
     begun: bool = False
 
     def line(self, collection: Collection, text: str) -> None:
         """One line about *collection*."""
         if self.invocation.silent:
             return
-        if not self.begun:
-            self.begun = True
-            self._put(collection, f"SUP 8.26 (4.3 BSD) for file {self.source} at {time.ctime()[4:]}")
-        self._put(collection, text)
-
-    def _put(self, collection: Collection, text: str) -> None:
+        begun = bool(self.mail) if collection.mail else self.begun
+        lines = (
+            [text] if begun else [f"SUP 8.26 (4.3 BSD) for file {self.source} at {time.ctime()[4:]}", text]
+        )
         if collection.mail:
-            self.mail.append(text)
+            self.mail += lines
         else:
-            (sys.stderr if self.invocation.json else sys.stdout).write(f"{text}\n")
+            self.begun = True
+            (sys.stderr if self.invocation.json else sys.stdout).writelines(f"{line}\n" for line in lines)
 
     def send(self, collection: Collection) -> None:
         """Mail what was told about *collection*, if it is to be mailed and there is anything."""
-        text, self.mail[:] = "\n".join(self.mail), []
-        self.begun = self.begun and not collection.mail
+        text, self.mail = "\n".join(self.mail), []
         if not text:
             return
         from sup.mailing import NotSent, send
@@ -259,7 +257,7 @@ async def upgrade_all(
     from sup.upgrade import upgrade
 
     source = invocation.supfile or str(supfiles() / "coll.list")
-    output = Output(invocation, "Standard Input" if source == "-" else source, [])
+    output = Output(invocation, "Standard Input" if source == "-" else source)
     port = invocation.port or (DEBUG_PORT if invocation.debug_port else PORT)
     world = outside(reactor, Connections(reactor, port, taps, invocation.trace, sys.stderr))
     settings = Settings(

@@ -8,7 +8,7 @@ import pytest
 from sup.commandline import USAGE, Invocation, UsageError, parse
 from sup.supfile import FLAG_SETTINGS, Flags
 
-SWITCHES = {
+SWITCHES: dict[str, dict[str, Any]] = {
     "s": {"system": True},
     "t": {"tell_times": True},
     "u": {"set_times": False},
@@ -18,7 +18,7 @@ SWITCHES = {
     "NNNN": {"trace": 4},
     "XR": {},
 }
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "--port 871": {"port": 871},
     "--port=65535": {"port": 65535},
     "--window 1": {"window": 1},
@@ -48,9 +48,9 @@ def test_flags_of_collections(letter: str) -> None:
 
 @pytest.mark.parametrize("letters", SWITCHES)
 def test_flags_of_the_run(letters: str) -> None:
-    settings = {"flags": (), "supfile": None if letters == "s" else "supfile", **SWITCHES[letters]}
-    arguments = [] if letters == "s" else ["supfile"]
-    assert parse([f"-{letters}", *arguments]) == Invocation(**settings)
+    supfile = None if letters == "s" else "supfile"
+    arguments = [] if supfile is None else [supfile]
+    assert parse([f"-{letters}", *arguments]) == Invocation(supfile=supfile, **SWITCHES[letters])
 
 
 @pytest.mark.parametrize("option", OPTIONS)
