@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import asdict, define, evolve, field
 
@@ -149,6 +149,20 @@ def tell_times(collections: Iterable[Collection]) -> int:
 # --- the upgrades ---------------------------------------------------------------------------------------------------
 
 
+def put(text: str, stream: TextIO) -> bool:
+    """Write *text* to standard output. Where that is not possible (a full disk, a reader that has gone), the upgrades
+    go on all the same: this is said on standard error, once, and what comes after is dropped. False then.
+    """
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.stderr.write(f"sup: can't write to standard output: {error.strerror}\n")
+        return False
+    return True
+
+
 @define
 class Output:
     """Where the lines about collections go: standard output, a mail, or nowhere. A heading comes before the first."""
@@ -170,7 +184,7 @@ class Output:
             self.mail += lines
         else:
             self.begun = True
-            (sys.stderr if self.invocation.json else sys.stdout).writelines(f"{line}\n" for line in lines)
+            put("".join(f"{line}\n" for line in lines), sys.stderr if self.invocation.json else sys.stdout)
 
     def send(self, collection: Collection) -> None:
         """Mail what was told about *collection*, if it is to be mailed and there is anything."""
@@ -206,9 +220,8 @@ def run(invocation: Invocation, collections: Sequence[Collection]) -> int:
             any_reactor.run()
     if failures and not isinstance(failures[0], CancelledError):
         raise failures[0]
-    if invocation.json:
-        print_json(outcomes)
-    status = tell_failures(outcomes)
+    told = not invocation.json or print_json(outcomes)
+    status = tell_failures(outcomes) if told else FAILED
     if failures:
         sys.stderr.write(
             "sup: interrupted; what came whole is installed, and the next run goes on from there\n"
@@ -300,8 +313,8 @@ def tell_failures(outcomes: Iterable[Outcome]) -> int:
     return status
 
 
-def print_json(outcomes: Iterable[Outcome]) -> None:
-    """What came of each collection, as a JSON list on standard output."""
+def print_json(outcomes: Iterable[Outcome]) -> bool:
+    """What came of each collection, as a JSON list on standard output; False where it cannot be written."""
     import json
 
     rows = [
@@ -314,7 +327,7 @@ def print_json(outcomes: Iterable[Outcome]) -> None:
         }
         for outcome in outcomes
     ]
-    sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    return put(json.dumps(rows, indent=2) + "\n", sys.stdout)
 
 
 if __name__ == "__main__":

@@ -267,6 +267,25 @@ def test_progress(client: Client) -> None:
     assert client.got("a") == "a"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize(("flag", "status"), [("-v", 0), ("--json", 1)])
+def test_nobody_takes_what_is_printed(client: Client, flag: str, status: int) -> None:
+    """The files come all the same."""
+    (client.top / "supfile").write_text(client.line() * 2)
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [*SUP, "-P", flag, str(client.top / "supfile")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ran.returncode == status
+    assert ran.stderr == "sup: can't write to standard output: No space left on device\n"
+    assert client.got("a") == "a"
+
+
 def test_help_and_version(client: Client) -> None:
     assert client.run("--help").stdout.startswith("usage: sup")
     assert client.run("--version").stdout.startswith("sup (Ghostports) ")
