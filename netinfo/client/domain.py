@@ -268,8 +268,12 @@ class Domain:
         return int((await self._ok("PARENT", directory, _about(directory))).parent)
 
     async def children(self, directory: NiId) -> tuple[int, ...]:
-        result: tuple[int, ...] = (await self._ok("CHILDREN", directory, _about(directory))).children
-        return result
+        return (await self.children_with_id(directory))[1]
+
+    async def children_with_id(self, directory: NiId) -> tuple[NiId, tuple[int, ...]]:
+        """The children together with the id of the directory that has them."""
+        body = await self._ok("CHILDREN", directory, _about(directory))
+        return body.self_id, body.children
 
     async def read(self, directory: NiId) -> tuple[Property, ...]:
         result: tuple[Property, ...] = (await self._ok("READ", directory, _about(directory))).properties
@@ -303,10 +307,12 @@ class Domain:
 
     async def listall(self, directory: NiId) -> tuple[tuple[Property, ...], ...]:
         """All properties of every child, in order, without their numbers."""
-        result: tuple[tuple[Property, ...], ...] = (
-            await self._ok("LISTALL", directory, _about(directory))
-        ).proplists
-        return result
+        return (await self.listall_with_id(directory))[1]
+
+    async def listall_with_id(self, directory: NiId) -> tuple[NiId, tuple[tuple[Property, ...], ...]]:
+        """The same together with the id of the directory that has these children."""
+        body = await self._ok("LISTALL", directory, _about(directory))
+        return body.self_id, body.proplists
 
     async def listprops(self, directory: NiId) -> tuple[bytes, ...]:
         """The properties' names, in order."""

@@ -9,11 +9,12 @@ transaction; every call names the instance it saw, so a change by somebody else 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from netinfo.client.domain import NAME, ROOT, Domain
+from netinfo.client.domain import NAME, ROOT, Domain, values_of
 from netinfo.client.errors import NetInfoError
+from netinfo.client.looking import read_tree
 from netinfo.client.paths import DirectoryPath, Step, parse_path
 from wire.formats.netinfo import LookupArgs, NiId, NiStatus, Property
 
@@ -140,25 +141,6 @@ async def destroy(domain: Domain, directory: NiId) -> NiId:
     return await remove_tree(domain, parent, directory.object)
 
 
-async def read_children(domain: Domain, directory: NiId) -> AsyncIterator[tuple[NiId, tuple[Property, ...]]]:
-    """Every child's id and properties, in order; one that goes away meanwhile is left out."""
-    for number in await domain.children(directory):
-        try:
-            yield await domain.read_with_id(NiId(number, 0))
-        except NetInfoError as error:
-            if error.status not in (NiStatus.NI_BADID, NiStatus.NI_NODIR):
-                raise
-
-
-async def read_tree(domain: Domain, directory: NiId) -> Branch:
-    """A directory and everything below it."""
-    from netinfo.rawformat import Branch  # not above: most tools never need it, and start faster
-
-    properties = await domain.read(directory)
-    children = [await read_tree(domain, NiId(number, 0)) for number in await domain.children(directory)]
-    return Branch(properties, tuple(children))
-
-
 async def load_tree(domain: Domain, directory: NiId, branch: Branch) -> NiId:
     """Make a directory what a text says: its properties replaced, its children destroyed and made anew
     (NETINFO 6.3)."""
@@ -191,7 +173,16 @@ async def path_of(domain: Domain, directory: NiId) -> bytes:
     steps: list[bytes] = []
     here = directory
     while here.object != ROOT.object:
-        names = next((p.values for p in await domain.read(here) if p.name == NAME and p.values), ())
-        steps.append(bytes(Step(NAME, names[0])) if names else b"dir: %d" % here.object)
+        steps.append(_step_to(here.object, await domain.read(here)))
         here = NiId(await domain.parent(here), 0)
     return b"/" + b"/".join(reversed(steps))
+
+
+def path_below(path: bytes, number: int, properties: Sequence[Property]) -> bytes:
+    """The path of a child of the directory at *path*, by the child's number and properties."""
+    return path.rstrip(b"/") + b"/" + _step_to(number, properties)
+
+
+def _step_to(number: int, properties: Sequence[Property]) -> bytes:
+    names = values_of(properties, NAME)
+    return bytes(Step(NAME, names[0])) if names else b"dir: %d" % number

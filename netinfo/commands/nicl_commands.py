@@ -13,6 +13,7 @@ import attrs
 from netinfo.client import editing
 from netinfo.client.domain import NAME, Domain
 from netinfo.client.errors import NetInfoError
+from netinfo.client.looking import View
 from netinfo.client.opening import Opener
 from netinfo.client.paths import parse_path, parse_x500
 from netinfo.commands.options import UsageError, index_in
@@ -28,7 +29,7 @@ from netinfo.commands.printing import (
 from netinfo.commands.tool import ask_password, directory
 from netinfo.flat.model import Dialect
 from netinfo.rawformat import load
-from wire.formats.netinfo import NiId, NiStatus
+from wire.formats.netinfo import NiId, NiStatus, Property
 
 NEWEST = 0xFFFFFFFF
 HISTORY = 20
@@ -137,21 +138,22 @@ async def search(session: Session, words: Words) -> None:
     bounds = int(least), int(most)
     found: list[dict[str, object]] = []
 
-    async def visit(here: NiId, where: bytes, depth: int) -> None:
-        properties = await session.domain.read(here)
+    async def visit(number: int, properties: Sequence[Property], where: bytes, depth: int) -> None:
         hits = [p for p in properties if p.name == key and (not values or any(v in values for v in p.values))]
         if bounds[0] <= depth and hits:
             shown = session.shown(where)
             if session.as_json:
-                found.append({"id": here.object, "path": text(shown), "properties": json_properties(hits)})
+                found.append({"id": number, "path": text(shown), "properties": json_properties(hits)})
             else:
-                out(b"%-10d%s" % (here.object, shown))
+                out(b"%-10d%s" % (number, shown))
         if depth < bounds[1]:
-            for number in await session.domain.children(here):
-                child = NiId(number, 0)
-                await visit(child, await editing.path_of(session.domain, child), depth + 1)
+            async for child, below in view.children(number):
+                await visit(child, below, editing.path_below(where, child, below), depth + 1)
 
-    await visit(start, await editing.path_of(session.domain, start), 0)
+    deep = bounds[1] > 1
+    view = await View.below(session.domain, start) if deep else View(session.domain, {})
+    top = await view.properties(start.object)
+    await visit(start.object, top, await editing.path_of(session.domain, start), 0)
     if session.as_json:
         out_json(found)
 

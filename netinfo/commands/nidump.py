@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from netinfo.client import editing
 from netinfo.client.domain import Domain
 from netinfo.client.errors import NetInfoError
+from netinfo.client.looking import read_children, read_tree
 from netinfo.commands.options import (
     COMMON,
     DOMAINS,
@@ -57,7 +57,7 @@ async def nidump(argv: list[str]) -> int:
         raise UsageError(f"{what} is not a format; -r takes a directory")
     domain = await open_domain(arguments, where)
     if arguments.has(RAW):
-        branch = await editing.read_tree(domain, await directory(domain, os.fsencode(what)))
+        branch = await read_tree(domain, await directory(domain, os.fsencode(what)))
         if arguments.has(JSON):
             out_json(_json(branch))
         else:
@@ -80,7 +80,7 @@ async def _dump_flat(domain: Domain, form: FlatFormat, dialect: Dialect, as_json
     if form.is_single:
         found = [await domain.read(top)]
     else:
-        found = [properties async for _, properties in editing.read_children(domain, top)]
+        found = [properties async for _, properties in read_children(domain, top)]
     if as_json:
         out_json([json_properties(properties) for properties in found])
         return

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from netinfo.client import editing
-from netinfo.client.domain import Domain
+from netinfo.client.looking import Found, View
 from netinfo.commands.options import (
     COMMON,
     DOMAINS,
@@ -20,7 +20,7 @@ from netinfo.commands.options import (
 )
 from netinfo.commands.printing import out, out_json, text
 from netinfo.commands.tool import directory, open_domain, run_tool
-from wire.formats.netinfo import NiId, Property
+from wire.formats.netinfo import Property
 
 OPTIONS = (*COMMON, JSON)
 
@@ -36,18 +36,18 @@ nigrep '^192\.42' / /machines
 nigrep -t '/bin/csh$' srv/network /users""".lstrip(),
 )
 
-Hit = tuple[NiId, bytes, Property]
+Hit = tuple[int, bytes, Property]
+"""A directory's number and path, and a property of it."""
 
 
-async def search(domain: Domain, here: NiId, path: bytes, pattern: re.Pattern[bytes]) -> AsyncIterator[Hit]:
-    """The properties below a directory in which the pattern occurs, with where they are."""
-    for prop in await domain.read(here):
+async def search(view: View, here: Found, path: bytes, pattern: re.Pattern[bytes]) -> AsyncIterator[Hit]:
+    """The properties of a directory and those below it in which the pattern occurs, with where they are."""
+    number, properties = here
+    for prop in properties:
         if pattern.search(prop.name) or any(map(pattern.search, prop.values)):
-            yield here, path, prop
-    async for child, properties in editing.read_children(domain, here):
-        name = next((p.values[0] for p in properties if p.name == b"name" and p.values), None)
-        step = b"dir: %d" % child.object if name is None else name
-        async for hit in search(domain, child, path.rstrip(b"/") + b"/" + step, pattern):
+            yield number, path, prop
+    async for child in view.children(number):
+        async for hit in search(view, child, editing.path_below(path, *child), pattern):
             yield hit
 
 
@@ -65,14 +65,14 @@ async def nigrep(argv: list[str]) -> int:
     found = []
     for start in starts or ["/"]:
         here = await directory(domain, os.fsencode(start))
-        async for found_in, path, prop in search(domain, here, await editing.path_of(domain, here), pattern):
+        view = await View.below(domain, here)
+        top = here.object, await view.properties(here.object)
+        async for number, path, prop in search(view, top, await editing.path_of(domain, here), pattern):
             if arguments.has(JSON):
                 values = list(map(text, prop.values))
-                found.append(
-                    {"id": found_in.object, "path": text(path), "name": text(prop.name), "values": values}
-                )
+                found.append({"id": number, "path": text(path), "name": text(prop.name), "values": values})
             else:
-                out(b"%d %s:  %s" % (found_in.object, path, b" ".join((prop.name, *prop.values))))
+                out(b"%d %s:  %s" % (number, path, b" ".join((prop.name, *prop.values))))
     if arguments.has(JSON):
         out_json(found)
     return 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -11,13 +10,12 @@ from netinfo.client import editing
 from netinfo.client.domain import Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.client.local import open_local
+from netinfo.client.looking import read_tree
 from netinfo.client.network import run
 from netinfo.domain import Domain as Rules
 from netinfo.generation import NEXT
 from netinfo.rawformat import Branch, load, plant
 from wire.formats.netinfo import NiId, NiStatus, Property
-
-T = TypeVar("T")
 
 TEXT = b"""{ "master" = ( "srv/network" ); CHILDREN = (
   { "name" = ( "users" ); CHILDREN = (
@@ -37,13 +35,6 @@ def find(domain: Domain, path: bytes) -> NiId:
 
 def read(domain: Domain, path: bytes) -> dict[bytes, tuple[bytes, ...]]:
     return {prop.name: prop.values for prop in run(domain.read(find(domain, path)))}
-
-
-def gathered(items: AsyncIterator[T]) -> list[T]:
-    async def gather() -> list[T]:
-        return [item async for item in items]
-
-    return run(gather())
 
 
 def test_a_property_by_name_is_the_first_of_that_name(domain: Domain) -> None:
@@ -134,11 +125,11 @@ def test_trees_are_removed_whole(domain: Domain) -> None:
 
 def test_trees_are_read_and_loaded(domain: Domain) -> None:
     users = find(domain, b"/users")
-    branch = run(editing.read_tree(domain, users))
+    branch = run(read_tree(domain, users))
     assert [child.properties[0].values for child in branch.children] == [(b"ann",), (b"ben",)]
     replaced = Branch((Property(b"name", (b"people",)),), (Branch((Property(b"name", (b"zed",)),)),))
     run(editing.load_tree(domain, users, replaced))
-    assert run(editing.read_tree(domain, find(domain, b"/people"))) == replaced
+    assert run(read_tree(domain, find(domain, b"/people"))) == replaced
     with pytest.raises(NetInfoError):
         find(domain, b"/users")
 
@@ -146,32 +137,8 @@ def test_trees_are_read_and_loaded(domain: Domain) -> None:
 def test_a_copy_may_go_into_its_own_original(domain: Domain) -> None:
     users = find(domain, b"/users")
     run(editing.copy_tree(domain, users, users))
-    inner = run(editing.read_tree(domain, find(domain, b"/users/users")))
+    inner = run(read_tree(domain, find(domain, b"/users/users")))
     assert [child.properties[0].values for child in inner.children] == [(b"ann",), (b"ben",)]
-
-
-def test_children_are_read_one_after_another(domain: Domain) -> None:
-    users = find(domain, b"/users")
-    found = gathered(editing.read_children(domain, users))
-    assert [{p.name: p.values for p in properties}[b"uid"] for _, properties in found] == [
-        (b"101",),
-        (b"102",),
-    ]
-
-
-def test_a_child_that_goes_away_meanwhile_is_left_out(domain: Domain) -> None:
-    users = find(domain, b"/users")
-
-    async def visit() -> list[bytes]:
-        names = []
-        async for child, properties in editing.read_children(domain, users):
-            names.append(properties[0].values[0])
-            ben = await domain.find(b"/users/ben")
-            await domain.destroy(await domain.self_id(users), ben)
-            assert child.object
-        return names
-
-    assert run(visit()) == [b"ann"]
 
 
 def test_the_way_to_a_directory(domain: Domain) -> None:
