@@ -12,6 +12,7 @@ from tests.capture.frames import call, datagrams, messages, record, reply, talk
 from tests.capture.test_sup import built, file, session
 from wire.capture.brief import quoted
 from wire.capture.conversations import dissect
+from wire.capture.explanation import explanation
 from wire.capture.text import detail, duration, explained, moment, summary
 from wire.formats.netinfo import (
     NI_INDEX_NULL,
@@ -78,6 +79,16 @@ def test_a_sup_file() -> None:
     line = next(summary(message, 0.0) for message in found if summary(message, 0.0).endswith("unpacked]"))
     assert "RECV" in line
     assert "mode=0o100644 flags=NEW user=root" in line
+
+
+def test_file_data_and_the_end_mark_behind_it_are_one_field_each() -> None:
+    message = next(found for found in messages(talk(*session())) if getattr(found, "data_size", None))
+    tree = explanation(message)
+    assert tree is not None
+    assert [(node.name, len(node.children)) for node in tree.children[-2:]] == [("data", 0), ("end", 0)]
+    assert list(explained(message))[-1].endswith(
+        "ff ff ff ff                end  -1  — end mark of the message"
+    )
 
 
 def test_absent_fields_are_left_out() -> None:

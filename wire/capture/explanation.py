@@ -141,7 +141,7 @@ def _sup(message: SupMessage) -> Node:
         if kept < message.data_size:
             doc += f"; the first {kept:,} are kept here"
         root.children.append(_bytes("data", doc, message.raw, start, kept))
-    end = explain(sup.ENDING, message.raw[: start + kept + 4], message.params, start + kept)
+    end = explain(sup.ENDING.subcon, message.raw[: start + kept + 4], message.params, start + kept)
     if start + kept < len(message.raw):
         end.name, end.field = "end", sup.ENDING
         root.children.append(end)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import attrs
@@ -53,13 +54,10 @@ def read_frames(file: BinaryIO) -> Iterator[Frame | Notice]:
     Raises CaptureError when the file begins like neither.
     """
     magic = file.read(4)
-    if magic == struct.pack("<I", pcapng.PCAPNG_BT_SHB):  # a palindrome: the same in both byte orders
+    if magic == _PCAPNG:
         return _read_pcapng(file)
-    if len(magic) == 4:
-        for order in "<>":
-            number = struct.unpack(order + "I", magic)[0]
-            if number in _PCAP_MAGIC:
-                return _read_pcap(file, order, number)
+    if magic in _PCAP:
+        return _read_pcap(file, *_PCAP[magic])
     raise CaptureError(
         "this is neither a pcap nor a pcapng file (it is empty)"
         if not magic
@@ -67,24 +65,37 @@ def read_frames(file: BinaryIO) -> Iterator[Frame | Notice]:
     )
 
 
-_PCAP_MAGIC: dict[int, tuple[type[pcap.PktHdr], float]] = {
-    pcap.TCPDUMP_MAGIC: (pcap.PktHdr, 1e-6),
-    pcap.TCPDUMP_MAGIC_NANO: (pcap.PktHdr, 1e-9),
-    pcap.MODPCAP_MAGIC: (pcap.PktModHdr, 1e-6),
-}
+def is_capture(path: Path) -> bool:
+    """Whether a file begins like one that can be read here. Raises OSError."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+    return magic == _PCAPNG or magic in _PCAP
 
+
+_PCAPNG = struct.pack("<I", pcapng.PCAPNG_BT_SHB)  # a palindrome: the same in both byte orders
+_PCAP: dict[bytes, tuple[str, type[pcap.PktHdr], float]] = {
+    struct.pack(order + "I", magic): (order, header, unit)
+    for order in "<>"
+    for magic, header, unit in (
+        (pcap.TCPDUMP_MAGIC, pcap.PktHdr, 1e-6),
+        (pcap.TCPDUMP_MAGIC_NANO, pcap.PktHdr, 1e-9),
+        (pcap.MODPCAP_MAGIC, pcap.PktModHdr, 1e-6),
+    )
+}
+"""By a pcap file's first bytes: byte order, packet header, and the unit of its times in seconds."""
 
 _new = tuple.__new__  # a named tuple's own constructor takes three times as long
 
 
-def _read_pcap(file: BinaryIO, order: str, magic: int) -> Iterator[Frame | Notice]:
+def _read_pcap(
+    file: BinaryIO, order: str, header_class: type[pcap.PktHdr], unit: float
+) -> Iterator[Frame | Notice]:
     rest = layout(pcap.FileHdr, order, skip=4)
     head = file.read(rest.size)
     if len(head) < rest.size:
         raise CaptureError("this pcap file ends inside its file header")
     link = rest.unpack(head)[-1] & 0xFFFF  # the upper half tells about frame check sequences
     _check_link(link)
-    header_class, unit = _PCAP_MAGIC[magic]
     header = layout(header_class, order)
     size, unpack, read = header.size, header.unpack, file.read
     number, time = 0, 0.0

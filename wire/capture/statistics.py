@@ -36,6 +36,11 @@ class Latencies:
         self._buckets[round(math.log(max(seconds, 1e-7)) * STEPS)] += 1
         self.count += 1
 
+    def merge(self, other: Latencies) -> None:
+        """Adds those of another histogram."""
+        self._buckets += other._buckets
+        self.count += other.count
+
     def percentile(self, part: float) -> float | None:
         """The latency, in seconds, that *part* (0 to 1) of all stay below; None without any."""
         wanted = math.ceil(self.count * part)
@@ -58,6 +63,12 @@ class Row:
     bytes: int = 0
     wasted: int = 0
     latencies: Latencies = attrs.field(factory=Latencies)
+
+    def merge(self, other: Row) -> None:
+        """Adds the figures of the same row of another capture."""
+        for name in ("calls", "replies", "failed", "bytes", "wasted"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.latencies.merge(other.latencies)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; latencies in seconds."""
@@ -99,10 +110,19 @@ class Statistics:
         """From the first message to the last."""
         return 0.0 if self.first is None else self.last - self.first
 
-    def begin(self) -> None:
-        """Another file begins, whose conversations are numbered anew."""
-        self._last_conversation = 0
-        self._talks.clear()
+    def merge(self, other: Statistics) -> None:
+        """Adds the figures of another capture."""
+        for key, row in other.rows.items():
+            self.rows.setdefault(key, Row(*key)).merge(row)
+        self.statuses += other.statuses
+        self.messages += other.messages
+        self.notices += other.notices
+        self.damaged += other.damaged
+        self.bytes += other.bytes
+        self.conversations += other.conversations
+        if other.first is not None:
+            self.first = other.first if self.first is None else min(self.first, other.first)
+            self.last = max(self.last, other.last)
 
     def add(self, message: Message) -> None:
         """Takes the next message."""

@@ -1,6 +1,6 @@
-"""The ways in which `ghostports dissect` shows messages: lines, JSON, figures, or a page.
+"""The ways in which `ghostports dissect` shows the messages of a capture: lines, JSON, figures, or a page.
 
-A view takes the messages of one file after the other, and says at the end how many it was given.
+A view is a small value that can be sent to another process (`wire.capture.batch`), and keeps nothing between captures.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
+import attrs
 import click
 
 from wire.capture.messages import Message
@@ -22,118 +23,98 @@ _GOOD = frozenset({"SUCCESS", "NI_OK", "OK", "DONTLOG"})
 
 
 class View(Protocol):
-    """One way to show messages. `streams` tells whether it prints as it goes."""
+    """One way to show messages."""
 
-    streams: bool
+    @property
+    def streams(self) -> bool:
+        """Whether it prints as it goes."""
 
-    def take(self, name: str, messages: Iterable[Message]) -> None:
-        """Shows the messages of the file *name*."""
+    def show(self, name: str, label: str, messages: Iterable[Message], out: TextIO) -> Statistics | None:
+        """Shows the messages of the file *name*, of which no other has the *label*; the figures, if it makes some.
 
-    def end(self) -> int:
-        """Shows what can only be shown at the end; how many messages there were."""
+        Raises OSError if what it writes beside *out* cannot be written.
+        """
 
 
+@attrs.frozen
 class Lines:
     """One line a message, for a person; with *explain*, its fields beside its bytes."""
 
-    streams = True
+    explain: bool
+    titles: bool
+    colour: bool
+    streams: bool = True
 
-    def __init__(self, explain: bool, titles: bool) -> None:
-        self._explain = explain
-        self._titles = titles
-        self._count = 0
-
-    def take(self, name: str, messages: Iterable[Message]) -> None:
-        colour = sys.stdout.isatty()
-        write = sys.stdout.write
+    def show(self, name: str, label: str, messages: Iterable[Message], out: TextIO) -> None:
+        write = out.write
         start: float | None = None
-        if self._titles:
+        if self.titles:
             write(f"== {name}\n")
         for message in messages:
             if start is None:
                 start = message.time
                 write(f"  nr.    seconds conv. {'from → to':41} message, from {moment(start)} on\n")
             line = summary(message, start)
-            if colour:
-                line = click.style(line, **_style(message, self._explain))
+            if self.colour:
+                line = click.style(line, **_style(message, self.explain))
             write(f"{line}\n")
-            if self._explain:
+            if self.explain:
                 write("".join(f"{part}\n" for part in explained(message)) + "\n")
-            self._count += 1
-
-    def end(self) -> int:
-        return self._count
 
 
+@attrs.frozen
 class Json:
     """One JSON object a message, a line each."""
 
-    streams = True
+    explain: bool
+    titles: bool
+    streams: bool = True
 
-    def __init__(self, explain: bool, titles: bool) -> None:
-        self._explain = explain
-        self._titles = titles
-        self._count = 0
-
-    def take(self, name: str, messages: Iterable[Message]) -> None:
+    def show(self, name: str, label: str, messages: Iterable[Message], out: TextIO) -> None:
         for message in messages:
-            made = as_dict(message, self._explain)
-            if self._titles:
+            made = as_dict(message, self.explain)
+            if self.titles:
                 made = {"file": name} | made
-            sys.stdout.write(json.dumps(made, ensure_ascii=False) + "\n")
-            self._count += 1
-
-    def end(self) -> int:
-        return self._count
+            out.write(json.dumps(made, ensure_ascii=False) + "\n")
 
 
+@attrs.frozen
 class Figures:
-    """Statistics of all files together, as a table or as JSON."""
+    """Statistics, to be shown when those of all captures are known (`print_figures`)."""
 
-    streams = False
+    streams: bool = False
 
-    def __init__(self, as_json: bool) -> None:
-        self.statistics = Statistics()
-        self._as_json = as_json
-
-    def take(self, name: str, messages: Iterable[Message]) -> None:
-        self.statistics.begin()
+    def show(self, name: str, label: str, messages: Iterable[Message], out: TextIO) -> Statistics:
+        statistics = Statistics()
         for message in messages:
-            self.statistics.add(message)
-
-    def end(self) -> int:
-        if self._as_json:
-            click.echo(json.dumps(self.statistics.as_dict(), indent=2))
-        else:
-            print_figures(self.statistics)
-        return self.statistics.messages + self.statistics.notices
+            statistics.add(message)
+        return statistics
 
 
+@attrs.frozen
 class Page:
-    """A page of HTML about one file. Raises click.ClickException if it cannot be written."""
+    """A page of HTML."""
 
-    streams = False
+    path: Path
+    streams: bool = False
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._count = 0
-
-    def take(self, name: str, messages: Iterable[Message]) -> None:
+    def show(self, name: str, label: str, messages: Iterable[Message], out: TextIO) -> None:
         from wire.capture.page import page  # Jinja takes its time to load
 
-        html = page(self._counted(messages), Path(name).name)
-        try:
-            self._path.write_text(html, encoding="utf-8")
-        except OSError as error:
-            raise click.ClickException(f"{self._path} cannot be written: {error.strerror}") from error
+        self.path.write_text(page(messages, Path(name).name), encoding="utf-8")
 
-    def _counted(self, messages: Iterable[Message]) -> Iterable[Message]:
-        for message in messages:
-            self._count += 1
-            yield message
 
-    def end(self) -> int:
-        return self._count
+@attrs.frozen
+class Table:
+    """A Parquet file in a directory."""
+
+    directory: Path
+    streams: bool = False
+
+    def show(self, name: str, label: str, messages: Iterable[Message], out: TextIO) -> None:
+        from wire.capture.table import write_table  # pyarrow is an extra
+
+        write_table(self.directory / f"{label}.parquet", name, messages)
 
 
 def _style(message: Message, explain: bool) -> dict[str, Any]:
@@ -148,9 +129,9 @@ def _style(message: Message, explain: bool) -> dict[str, Any]:
 def print_figures(figures: Statistics) -> None:
     """The table of statistics, and its sums."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as Grid
 
-    table = Table(box=None, header_style="bold")
+    table = Grid(box=None, header_style="bold")
     table.add_column("protocol")
     table.add_column("message")
     for title in ("calls", "replies", "failed", "bytes", "p50", "p99", "wasted"):

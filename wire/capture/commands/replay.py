@@ -8,8 +8,8 @@ import sys
 import attrs
 import click
 
+from wire.capture.batch import opening
 from wire.capture.commands.capture import AddressType
-from wire.capture.commands.dissect import reading
 from wire.capture.conversations import dissect
 from wire.capture.files import CaptureError
 from wire.capture.messages import Conversation, Message
@@ -83,15 +83,17 @@ def _recorded(file: str, follow: tuple[int, ...]) -> _Recording:
     def opener(conversation: Conversation, recv: Recv) -> FileData | None:
         return files.setdefault(conversation.number, Digests())(conversation, recv)
 
-    with reading(file, quiet=True) as opened:
-        try:
+    try:
+        with opening(file) as opened:
             for message in dissect(opened, opener=opener):
                 number = message.conversation.number
                 if number and (not follow or number in follow):
                     recording.conversations[number] = message.conversation
                     recording.messages.append(message)
-        except CaptureError as error:
-            raise click.ClickException(f"{file}: {error}") from error
+    except CaptureError as error:
+        raise click.ClickException(f"{file}: {error}") from error
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be read: {error.strerror}") from error
     if not recording.messages:
         raise click.ClickException(f"{file} holds no such conversation to replay")
     found = recording.conversations
