@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, eventAsText, globalLogPublisher
 from zope.interface import implementer
 
 pytest_plugins = ("tests.peers",)
@@ -144,9 +144,9 @@ def unhandled_errors() -> Iterator[list[LogEvent]]:
 
     @implementer(ILogObserver)
     def observe(event: LogEvent) -> None:
-        if "log_failure" in event and str(event.get("log_namespace", "")).startswith(
-            ("twisted.", "log_legacy")
-        ):
+        namespace = str(event.get("log_namespace", ""))
+        by_err = namespace == "log_legacy" and event.get("isError")  # twisted.python.log.err
+        if by_err or ("log_failure" in event and namespace.startswith("twisted.")):
             errors.append(event)
 
     globalLogPublisher.addObserver(observe)
@@ -156,7 +156,9 @@ def unhandled_errors() -> Iterator[list[LogEvent]]:
     finally:
         globalLogPublisher.removeObserver(observe)
     if errors:
-        traces = "\n".join(event["log_failure"].getTraceback() for event in errors)
+        traces = "\n".join(
+            eventAsText(event, includeTimestamp=False, includeSystem=False) for event in errors
+        )
         pytest.fail(f"{len(errors)} unhandled error(s) in Twisted:\n{traces}", pytrace=False)
 
 

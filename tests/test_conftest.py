@@ -21,6 +21,7 @@ import gc
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail
+from twisted.python import log
 
 def test_leaves_one():
     deferred = fail(RuntimeError("lost in a Deferred"))
@@ -41,6 +42,12 @@ def test_means_one(unhandled_errors):
     gc.collect()
     assert len(unhandled_errors) == 1
     unhandled_errors.clear()
+
+def test_logs_one():
+    try:
+        1 // 0
+    except ZeroDivisionError:
+        log.err(None, "logged in the old way")
 
 async def nothing(): pass
 
@@ -146,6 +153,11 @@ def test_an_error_left_in_a_deferred_fails_its_test(plain: Ran) -> None:
 def test_an_error_in_the_reactor_fails_its_test(plain: Ran) -> None:
     assert plain.outcome("test_leaves_one_in_the_reactor") == "PASSED ERROR"
     assert "ZeroDivisionError" in plain.said
+
+
+def test_an_error_that_twisted_logs_in_its_old_way_fails_its_test(plain: Ran) -> None:
+    assert plain.outcome("test_logs_one") == "PASSED ERROR"
+    assert "logged in the old way" in plain.said
 
 
 def test_a_test_may_look_at_the_errors_it_meant(plain: Ran) -> None:
