@@ -21,7 +21,7 @@ from tests.peers import peer
 from wire.capture.wireshark import plugin
 from wire.formats.netinfo import LookupArgs, LookupBody, NiId, NiStatus, Result
 
-PACKETS = 40_000
+PACKETS = 100_000
 ROOT = Path(__file__).parents[2]
 
 
