@@ -142,34 +142,37 @@ class Installer:
     # --- regular files ----------------------------------------------------------------------------------
 
     async def _receive_file(self, name: bytes, recv: Recv, data: Transfer) -> None:
-        shown = printable(name)
         try:
             self._placement.prepare(name)
             fd, temp = self._staging.create()
         except OSError as error:
-            self._report.problem(f"Can't create {shown} or temp file for it ({why(error)})")
+            self._report.problem(f"Can't create {printable(name)} or temp file for it ({why(error)})")
             await data(discard)
             return
-        self._report.detail(f"Receiving file {shown}")
-        complete = False
+        if self._report.verbose:
+            self._report.detail(f"Receiving file {printable(name)}")
+        arriving = _Arriving(GzipWriter(fd) if self._context.collection.compress else PlainWriter(fd))
         try:
-            arriving = _Arriving(GzipWriter(fd) if self._context.collection.compress else PlainWriter(fd))
             await data(arriving.write)
-            complete = self._complete(fd, arriving, name, recv)
-        finally:
+        except BaseException:
             os.close(fd)
-            if not complete:
-                self._staging.discard(temp)
-        if complete:
+            self._staging.discard(temp)
+            raise
+        if self._complete(fd, arriving, name, recv):
             await self._stage(_Staged(name, recv, temp))
+        else:
+            self._staging.discard(temp)
 
     def _complete(self, fd: int, arriving: _Arriving, name: bytes, recv: Recv) -> bool:
-        """Whether all of a file's data could be stored; then it has its owner and mode."""
+        """Closes a file; whether all of its data could be stored. Then it has its owner and mode."""
         try:
-            arriving.finish()
-            self._placement.claim(fd, recv)
-            if self._durability.barrier is None and self._durability.sync is not None:
-                self._durability.sync(fd)
+            try:
+                arriving.finish()
+                self._placement.claim(fd, recv)
+                if self._durability.barrier is None and self._durability.sync is not None:
+                    self._durability.sync(fd)
+            finally:
+                os.close(fd)  # where some file systems tell that the disk is full
         except GzipError as error:
             self._report.problem(f"Error in uncompressing file {printable(name)} ({error})")
         except OSError as error:

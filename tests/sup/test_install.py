@@ -208,14 +208,18 @@ class TestBatches:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, function: str, number: int) -> None:
-    def fail(*_: object, **__: object) -> None:
+    close = os.close
+
+    def fail(*arguments: Any, **_: object) -> None:
+        if function == "close":
+            close(*arguments)
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, function, fail)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-@pytest.mark.parametrize("function", ["write", "rename", "utime", "fchmod", "open"])
+@pytest.mark.parametrize("function", ["write", "rename", "utime", "fchmod", "open", "close"])
 def test_every_error_is_noticed_and_the_next_file_comes(
     bench: Make, monkeypatch: pytest.MonkeyPatch, function: str, number: int
 ) -> None:
