@@ -11,6 +11,7 @@ The rules of a domain have no I/O; whoever serves one gives it calls and does wh
 `tree`        directories, numbers, instances, positions  `index`       LOOKUP          `replies`  replies as bytes
 `generation`  what differs between NeXT and Apple         `access`      callers, permissions, passwords
 `hierarchy`   who serves whom; parents                    `replication` masters and clones; READALL
+`properties`  the property that a name means              `credential`  a user and password on the wire
 `updates`     what a master tells its clones, and when    `statistics`  STATISTICS    `limits`  how large all may grow
 `rawformat`   the text of nidump and niload -r            `nidb`        databases of the original servers
 `store`       a domain in SQLite, durable                 `starter`     the sample domains; what `netinfod -m` makes

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 import attrs
 from passlib.hash import des_crypt
 
+from netinfo.credential import password_of
 from netinfo.generation import Generation
-from netinfo.index import first
+from netinfo.properties import says, values_of
 from netinfo.tree import ROOT, Directory, Tree
 from wire.formats.netinfo import NiStatus, Property
 from wire.formats.rpc import AUTH_NONE, Auth, AuthUnix
@@ -25,7 +26,6 @@ from wire.formats.rpc import AUTH_NONE, Auth, AuthUnix
 RESERVED = 1024
 """Ports below this one are the superuser's (NETINFO 3.2)."""
 PEERS_REMEMBERED = 4096
-COMPLEMENT = bytes(255 - byte for byte in range(256))
 
 Verify = Callable[[bytes, bytes], bool]
 """verify(password, hash): does the password fit the stored hash?"""
@@ -81,22 +81,7 @@ HISTORIC = Guards(readall=False, throttle=False, passwords=False)
 """As the originals were: anyone reads everything."""
 
 
-def reserved_port(address: str, port: int, own: bool) -> bool:
-    """The historic superuser rule: own address and a port only root can bind (NETINFO 3.2)."""
-    return own and 0 < port < RESERVED
-
-
 # --- passwords ----------------------------------------------------------------------------------------------
-
-
-def password_of(credential: AuthUnix) -> bytes:
-    """The password in a credential's machine name, which carries it with every bit inverted (NETINFO 3.3)."""
-    return credential.machine.translate(COMPLEMENT).split(b"\0", 1)[0]
-
-
-def complement(password: bytes) -> bytes:
-    """The machine name that carries *password*."""
-    return password.translate(COMPLEMENT)
 
 
 def crypt_matches(password: bytes, stored: bytes) -> bool:
@@ -218,11 +203,11 @@ def _trusted_networks(tree: Tree) -> tuple[tuple[int, ...], ...] | None:
     if root is None or not any(prop.name == b"trusted_networks" for prop in root.properties):
         return None
     found = []
-    for value in first(root.properties, b"trusted_networks"):
+    for value in values_of(root.properties, b"trusted_networks"):
         if not value[:1].isdigit():
             networks = tree.path(b"networks")
             named = networks and tree.find_first(networks, b"name", value)
-            value = next(iter(first(named.properties, b"address")), b"") if named else b""
+            value = next(iter(values_of(named.properties, b"address")), b"") if named else b""
         network = octets(value)
         if network is not None:
             found.append(network)
@@ -240,7 +225,7 @@ def loopback_only(tree: Tree) -> bool:
     root = tree.get(ROOT)
     if root is None or not any(prop.name == b"trusted_networks" for prop in root.properties):
         return False
-    return all(value.startswith(b"127") for value in first(root.properties, b"trusted_networks"))
+    return all(value.startswith(b"127") for value in values_of(root.properties, b"trusted_networks"))
 
 
 # --- who, and what they may do ------------------------------------------------------------------------------
@@ -300,7 +285,7 @@ class Access:
         for number in hits:
             user = tree.directories[number]
             if self._password_fits(user.properties, password):
-                names = first(user.properties, b"name")
+                names = values_of(user.properties, b"name")
                 if not names:
                     raise StatusError(NiStatus.NI_NOUSER)
                 return Identity(names[0], self._is_superuser(tree, uid, names[0]))
@@ -311,7 +296,7 @@ class Access:
             return False
         if not any(prop.name == b"passwd" for prop in user):
             return not self.generation.password_required
-        stored = next(iter(first(user, b"passwd")), b"")
+        stored = next(iter(values_of(user, b"passwd")), b"")
         return not stored or self.verify(password, stored)
 
     def _is_superuser(self, tree: Tree, uid: int, name: bytes) -> bool:
@@ -322,14 +307,10 @@ class Access:
         if uid == 0:
             return True
         root = tree.get(ROOT)
-        if root and first(root.properties, b"promote_admins")[:1] in (
-            (b"NO",),
-            (b"No",),
-            (b"no",),
-        ):
+        if root and says(root.properties, b"promote_admins", b"no"):
             return False
         admin = tree.path(b"groups", b"admin")
-        return admin is not None and name in first(admin.properties, b"users")
+        return admin is not None and name in values_of(admin.properties, b"users")
 
     def directory_write(self, identity: Identity, directory: Directory) -> None:
         """CREATE, DESTROY (of the parent), WRITE, CREATEPROP, DESTROYPROP, RENAMEPROP (NETINFO 3.4). Raises
@@ -360,7 +341,7 @@ class Access:
     def _may_write(self, identity: Identity, directory: Directory, guard: bytes) -> bool:
         if identity.superuser:
             return True
-        writers = first(directory.properties, guard)
+        writers = values_of(directory.properties, guard)
         star_counts = identity.name is None or self.generation.star_admits_users
         return (star_counts and b"*" in writers) or (identity.name is not None and identity.name in writers)
 
@@ -384,7 +365,7 @@ class Access:
 
 def _basic_authority(user: Sequence[Property]) -> bool:
     """Whether crypt decides: another `authentication_authority` names a service not to be had here (NETINFO 3.2)."""
-    values = first(user, b"authentication_authority")
+    values = values_of(user, b"authentication_authority")
     return not values or values[0].split(b";")[1:2] in ([], [b"basic"], [b""])
 
 

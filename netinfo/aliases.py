@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from netinfo.addresses import to_number
-from netinfo.index import first
+from netinfo.properties import values_of
 from netinfo.tree import ROOT, Tree
 
 Network = tuple[int, int]
@@ -21,10 +21,10 @@ Alias = tuple[bytes, tuple[Network, ...]]
 def alias_of(tree: Tree) -> Alias | None:
     """The alias that a domain's root names; networks that cannot be read are left out."""
     root = tree.get(ROOT)
-    names = first(root.properties, b"alias_name") if root else ()
+    names = values_of(root.properties, b"alias_name") if root else ()
     if root is None or not names:
         return None
-    return names[0], tuple(_networks(first(root.properties, b"alias_addrs")))
+    return names[0], tuple(_networks(values_of(root.properties, b"alias_addrs")))
 
 
 def _networks(values: Iterable[bytes]) -> Iterator[Network]:

@@ -16,10 +16,12 @@ from typing import Any, Protocol
 import attrs
 from twisted.logger import Logger
 
-from netinfo.access import Throttle, password_of
+from netinfo.access import Throttle
 from netinfo.addresses import is_loopback, to_text
+from netinfo.credential import password_of
 from netinfo.generation import Generation
 from netinfo.seldom import Seldom
+from netinfo.tree import c_string
 from wire.formats.netinfo import NiStatus, Result
 from wire.formats.nibind import NIBIND, REGISTRATION_LIMIT, AddrInfo, BindArgs, CloneArgs, Registration
 from wire.formats.rpc import AcceptStatus, AuthStatus, AuthUnix
@@ -187,20 +189,22 @@ class BinderService:
             case "REGISTER":
                 return self._register(argument)
             case "UNREGISTER":
-                self.registry.remove(cut(argument))  # NI_OK even if it was not there
+                self.registry.remove(c_string(argument))  # NI_OK even if it was not there
                 return NiStatus.NI_OK
             case "CREATEMASTER":
-                tag = cut(argument)
+                tag = c_string(argument)
                 return self._create(tag, lambda: self.domains.create_master(tag))
             case "CREATECLONE":
-                args = attrs.evolve(argument, tag=cut(argument.tag), master_tag=cut(argument.master_tag))
+                args = attrs.evolve(
+                    argument, tag=c_string(argument.tag), master_tag=c_string(argument.master_tag)
+                )
                 return self._create(args.tag, lambda: self.domains.create_clone(args))
             case _:
-                return self._destroy(cut(argument))
+                return self._destroy(c_string(argument))
 
     def _meant(self, tag: bytes, client: str) -> bytes:
         """The tag of the domain that a client means."""
-        tag = cut(tag)
+        tag = c_string(tag)
         return self.domains.real_tag(tag, client) if self.generation.tag_aliases else tag
 
     async def _getregister(self, tag: bytes) -> Result:
@@ -212,7 +216,7 @@ class BinderService:
         return Result(NiStatus.NI_OK, entry.addresses)
 
     def _register(self, registration: Registration) -> NiStatus:
-        tag = cut(registration.tag)
+        tag = c_string(registration.tag)
         ports = registration.addresses
         if not is_tag(tag) or not (ports.udp_port < 65536 and ports.tcp_port < 65536):
             return NiStatus.NI_SYSTEMERR
@@ -254,7 +258,7 @@ class BinderService:
             self._asking += 1
             try:
                 if await self.domains.asks_bind(
-                    entry, BindArgs(args.client_address, cut(args.client_tag), args.server_tag)
+                    entry, BindArgs(args.client_address, c_string(args.client_tag), args.server_tag)
                 ):
                     return None
             except TransportError as error:
@@ -264,8 +268,3 @@ class BinderService:
         if self.generation.unserved_bind_silent:
             return NO_REPLY
         raise AcceptError(AcceptStatus.SYSTEM_ERR)
-
-
-def cut(name: bytes) -> bytes:
-    """A name as the originals' C strings hold it: up to its first NUL (NETINFO 11)."""
-    return name.split(b"\0", 1)[0]

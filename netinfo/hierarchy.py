@@ -13,7 +13,7 @@ import attrs
 
 from netinfo.access import StatusError
 from netinfo.addresses import BROADCAST, to_number, to_text
-from netinfo.index import first
+from netinfo.properties import says, values_of
 from netinfo.tree import ROOT, Directory, Tree
 from wire.formats.netinfo import Binding, NiStatus
 
@@ -38,7 +38,7 @@ def machines(tree: Tree) -> Iterator[Directory]:
 
 def addresses(machine: Directory) -> tuple[str, ...]:
     """A machine's addresses, those that are none left out."""
-    return tuple(filter(None, map(dotted, first(machine.properties, b"ip_address"))))
+    return tuple(filter(None, map(dotted, values_of(machine.properties, b"ip_address"))))
 
 
 def dotted(value: bytes) -> str | None:
@@ -53,7 +53,7 @@ def dotted(value: bytes) -> str | None:
 
 def served(machine: Directory) -> Iterator[tuple[bytes, bytes]]:
     """(domain, tag) for each `serves` value of a machine, split at its first slash (NETINFO 4.1)."""
-    for value in first(machine.properties, b"serves"):
+    for value in values_of(machine.properties, b"serves"):
         domain, slash, tag = value.partition(b"/")
         if slash:
             yield domain, tag
@@ -99,11 +99,7 @@ def is_root(domain: Domain) -> bool:
         return True
     if domain.generation.root_settings:
         root = domain.tree.get(ROOT)
-        if root and first(root.properties, b"isRoot")[:1] in (
-            (b"yes",),
-            (b"Yes",),
-            (b"YES",),
-        ):
+        if root and says(root.properties, b"isRoot", b"yes"):
             return True
     return not domain.tree.derived(candidates)
 

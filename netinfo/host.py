@@ -21,9 +21,9 @@ from netinfo.binder import BinderService, DomainError, Registry, is_tag
 from netinfo.client.names import LOCAL_TAG, Portmapper
 from netinfo.client.network import Network
 from netinfo.client.reactor import ReactorNetwork
-from netinfo.index import first
 from netinfo.portmapper import PortmapperService, PortmapTable, register_itself
 from netinfo.ports import Ports
+from netinfo.properties import values_of
 from netinfo.rawformat import Branch, plant
 from netinfo.registration import set_mappings, unset_mappings
 from netinfo.server import SUFFIX, DomainServer, database_of, open_database
@@ -239,7 +239,7 @@ class Host:
         """The host's root is, as on a NeXT, the user `root` of its domain `local`."""
         local = self.servers.get(LOCAL_TAG)
         root = local and local.domain.tree.path(b"users", b"root")
-        stored = next(iter(first(root.properties, b"passwd")), b"") if root else b""
+        stored = next(iter(values_of(root.properties, b"passwd")), b"") if root else b""
         return bool(stored) and await self._verifications.run(deferToThread, crypt_matches, password, stored)
 
     async def _answers(self, registration: Registration, name: str, argument: Any, patience: float) -> bool:

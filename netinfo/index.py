@@ -11,17 +11,10 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from netinfo.properties import values_of
 from wire.formats.netinfo import Property
 
 Properties = Sequence[Property]
-
-
-def first(properties: Properties, key: bytes) -> tuple[bytes, ...]:
-    """The values of the first property called *key*; none if there is no such property (NETINFO 2.1)."""
-    for prop in properties:
-        if prop.name == key:
-            return prop.values
-    return ()
 
 
 class Index:
@@ -51,7 +44,7 @@ class Index:
     def _make(self, key: bytes) -> dict[bytes, list[int]]:
         made: dict[bytes, list[int]] = {}
         for child in self._order:
-            for value in dict.fromkeys(first(self._properties_of(child), key)):
+            for value in dict.fromkeys(values_of(self._properties_of(child), key)):
                 made.setdefault(value, []).append(child)
         return made
 
@@ -63,7 +56,7 @@ class Index:
             if not self._names[name]:
                 del self._names[name]
         for key, found in self._maps.items():
-            old, new = set(first(before, key)), set(first(after, key))
+            old, new = set(values_of(before, key)), set(values_of(after, key))
             for value in old - new:
                 hits = found[value]
                 del hits[bisect_left(hits, self._order[child], key=self._order.__getitem__)]

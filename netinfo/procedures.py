@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netinfo import hierarchy, replication, statistics
 from netinfo.access import HIDDEN, SUPERUSER, Caller, Identity, StatusError, View, hide, keep_hidden, show
 from netinfo.events import Changed, CheckMaster, ResyncClones
-from netinfo.index import first
+from netinfo.properties import values_of
 from netinfo.tree import ROOT, Directory, c_string, c_strings
 from wire.formats.netinfo import (
     NETINFO,
@@ -233,7 +233,8 @@ def list_(domain: Domain, argument: ListArgs, caller: Caller) -> ListBody:
     if name == HIDDEN and view is hide:
         return ListBody(tuple(Entry(number, None) for number in found.children), found.id)
     entries = (
-        Entry(child.number, first(child.properties, name) or None) for child in domain.tree.children(found)
+        Entry(child.number, values_of(child.properties, name) or None)
+        for child in domain.tree.children(found)
     )
     return ListBody(tuple(entries), found.id)
 

@@ -15,8 +15,8 @@ from netinfo.access import RESERVED, Caller, StatusError, View, show
 from netinfo.events import Replaced
 from netinfo.generation import Generation
 from netinfo.hierarchy import Server, addresses, machines, served, servers
-from netinfo.index import first
 from netinfo.limits import LIMITS, Limits
+from netinfo.properties import says, values_of
 from netinfo.snapshot import Snapshot
 from netinfo.tree import ROOT, WORD, DamagedTreeError, Image, Totals, Tree, records_of, weight
 from wire.codec import codec
@@ -33,7 +33,7 @@ MORE = 4
 def master_of(tree: Tree) -> tuple[bytes, bytes] | None:
     """(host, tag) of the master, from the root's `master` property (NETINFO 4.1)."""
     root = tree.get(ROOT)
-    values = first(root.properties, b"master") if root else ()
+    values = values_of(root.properties, b"master") if root else ()
     host, slash, tag = (values[0] if values else b"").partition(b"/")
     return (host, tag) if slash else None
 
@@ -115,7 +115,7 @@ def _clone_may_answer(domain: Domain) -> bool:
     return (
         domain.generation.root_settings
         and root is not None
-        and first(root.properties, b"cloneReplyReadall")[:1] in ((b"yes",), (b"Yes",), (b"YES",))
+        and says(root.properties, b"cloneReplyReadall", b"yes")
     )
 
 
@@ -186,7 +186,7 @@ def tuning(tree: Tree, generation: Generation) -> Tuning:
         return default
 
     def setting(name: bytes, low: int, high: int) -> int | None:
-        values = first(root.properties, name)
+        values = values_of(root.properties, name)
         try:
             return min(max(int(values[0]), low), high) if values else None
         except ValueError:
@@ -195,7 +195,7 @@ def tuning(tree: Tree, generation: Generation) -> Tuning:
     latency = setting(b"update_latency", 1, 7200)
     threads = setting(b"subthreads", 1, 100)
     cleanup = setting(b"cleanup_wait", 60, 36_000)
-    unlimited = first(root.properties, b"cleanup_wait")[:1] in (
+    unlimited = values_of(root.properties, b"cleanup_wait")[:1] in (
         (b"-1",),
         (b"unlimited",),
     )

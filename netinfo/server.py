@@ -17,10 +17,10 @@ from netinfo.addresses import ANY
 from netinfo.client.network import Network
 from netinfo.client.reactor import ReactorNetwork
 from netinfo.domain import Domain, Surroundings
-from netinfo.index import first
 from netinfo.keeper import StoreKeeper
 from netinfo.parent import ParentFinder
 from netinfo.ports import Ports
+from netinfo.properties import values_of
 from netinfo.rawformat import Branch, plant
 from netinfo.replicate import Clone, Master
 from netinfo.service import DomainService
@@ -164,7 +164,7 @@ class DomainServer:
     def _ports_of_root(self) -> list[int]:
         """The root's `port`, which Apple's servers obeyed (NETINFO 1.1)."""
         root = self.domain.tree.get(ROOT)
-        values = first(root.properties, b"port") if root else ()
+        values = values_of(root.properties, b"port") if root else ()
         return [int(value) for value in values[:1] if value.isdigit() and 0 < int(value) < 65536]
 
     def _describe(self) -> None:

@@ -6,8 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from netinfo import hierarchy, replication
-from netinfo.access import Caller, password_of
+from netinfo.access import Caller
 from netinfo.addresses import to_text
+from netinfo.credential import password_of
 from wire.formats.netinfo import NETINFO, Property
 from wire.formats.rpc import AuthUnix
 

@@ -18,14 +18,13 @@ from weakref import ref
 
 import attrs
 
+from netinfo.access import RESERVED
 from netinfo.addresses import is_loopback, is_own_address
 from wire.transport.tap import Address, Transport
 
 ROOT = 0
 OWN_END, FAR_END, USER, INODE = 1, 2, 7, 9
 """Columns of the kernel's table of sockets; the last names the open file behind one."""
-RESERVED = 1024
-"""Ports below this one are root's."""
 OWN_ADDRESS_MEMORY = 10.0
 """Seconds for which it is remembered whether an address is this host's own."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from emulators.lessons.stage import PATIENCE, Stage, expect
 from emulators.lessons.story import choose, read
 from netinfo.access import HISTORIC, Guards, crypt_matches
-from netinfo.client.domain import credential, values_of
+from netinfo.credential import credential
+from netinfo.properties import values_of
 from netinfo.rawformat import load, plant
 from netinfo.server import DomainServer
 from netinfo.settings import Settings

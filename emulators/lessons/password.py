@@ -6,7 +6,7 @@ from pathlib import Path
 
 from emulators.lessons.stage import Stage, expect
 from emulators.lessons.story import choose, read
-from netinfo.client.domain import credential
+from netinfo.credential import credential
 from netinfo.starter import PASSWORDS
 from wire.capture.messages import RpcMessage
 from wire.formats.netinfo import NETINFO, LookupArgs, NiId, NiStatus, PropArgs, WritePropArgs

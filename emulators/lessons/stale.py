@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulators.lessons.stage import Stage, expect
-from netinfo.client.domain import credential
+from netinfo.credential import credential
 from netinfo.starter import PASSWORDS
 from wire.formats.netinfo import NETINFO, NI_INDEX_NULL, CreateNameArgs, LookupArgs, NiId, NiStatus, PropArgs
 from wire.transport.record import mark

@@ -3,8 +3,8 @@
     lab = netinfo.client.open("127.0.0.1:10877")         for scripts and at a prompt (`facade`)
     domain = await netinfo.client.connect(reactor, "/")  for Twisted programs (`domain`)
 
-Both run the same code: `domain`, `opening` and `editing` are coroutines over `network.Network`, which
-`blocking` and `reactor` implement.
+Both run the same code: `domain`, `opening`, `looking` and `editing` are coroutines over `network.Network`, which
+`blocking` and `reactor` implement; `sources` and `paths` read what a person types.
 """
 
 from __future__ import annotations

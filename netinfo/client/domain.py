@@ -9,7 +9,6 @@ writes too, because each names the instance that it changes (NETINFO 2.2).
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,8 @@ from netinfo.client.names import ServerName, TaggedServer
 from netinfo.client.network import Link, Network
 from netinfo.client.paths import DirectoryPath, parse_path
 from netinfo.client.servers import connect, first_alive
+from netinfo.credential import credential
+from netinfo.properties import values_of
 from wire.formats.errors import FormatError
 from wire.formats.netinfo import (
     NETINFO,
@@ -45,7 +46,7 @@ from wire.formats.netinfo import (
     WriteNameArgs,
     WritePropArgs,
 )
-from wire.formats.rpc import AUTH_NONE, Auth, AuthFlavor, AuthUnix
+from wire.formats.rpc import AUTH_NONE
 from wire.transport.errors import (
     ConnectionClosed,
     RpcConnectionLost,
@@ -69,23 +70,6 @@ class Options:
     """How long reads that no server answers are tried again; the original's default was for ever."""
     reads_from_master: bool = False
     """The original's `ni_needwrite(1)`: every call goes to the master."""
-
-
-def credential(uid: int, password: str | bytes) -> Auth:
-    """AUTH_UNIX as NetInfo uses it: the password, every bit inverted, as the machine's name (NETINFO 3.3).
-
-    Raises ValueError for a password that the form cannot carry.
-    """
-    secret = os.fsencode(password)
-    if len(secret) > 255 or b"\xff" in secret:
-        raise ValueError("a NetInfo password is at most 255 bytes, none of them 0xff")
-    machine = bytes(byte ^ 0xFF for byte in secret)
-    return Auth(AuthFlavor.AUTH_SYS, AuthUnix(int(time.time()), machine, uid & 0xFFFFFFFF, 0, ()))
-
-
-def values_of(properties: Sequence[Property], name: bytes) -> tuple[bytes, ...]:
-    """The values of the first property of a name; none if there is no such property."""
-    return next((prop.values for prop in properties if prop.name == name), ())
 
 
 class Domain:

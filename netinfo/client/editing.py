@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from netinfo.client.domain import NAME, ROOT, Domain, values_of
+from netinfo.client.domain import NAME, ROOT, Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.client.looking import read_tree
 from netinfo.client.paths import DirectoryPath, Step, parse_path
+from netinfo.properties import values_of
 from wire.formats.netinfo import LookupArgs, NiId, NiStatus, Property
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import attrs
 
 from netinfo.addresses import is_loopback, own_addresses, to_text
-from netinfo.client.domain import NAME, ROOT, Domain, Options, values_of
+from netinfo.client.domain import NAME, ROOT, Domain, Options
 from netinfo.client.errors import CannotConnectError, CommunicationError, NetInfoError
 from netinfo.client.names import (
     LOCAL_TAG,
@@ -25,6 +25,7 @@ from netinfo.client.names import (
     local_portmapper,
 )
 from netinfo.client.network import Network
+from netinfo.properties import values_of
 from wire.formats.netinfo import Entry, NiId, NiStatus
 
 NETINFO_LOCAL_PORT = 1033

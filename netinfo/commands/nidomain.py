@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from netinfo.addresses import to_number
-from netinfo.client.domain import credential
 from netinfo.client.errors import NetInfoError, status_text
 from netinfo.client.names import BadNameError, Portmapper, TaggedServer, local_portmapper, parse_server
 from netinfo.client.servers import call_binder, connect_binder
@@ -36,6 +35,7 @@ from netinfo.commands.tool import (
     password_for,
     run_tool,
 )
+from netinfo.credential import credential
 from wire.formats.netinfo import NiStatus
 from wire.formats.nibind import AddrInfo, CloneArgs, Registration
 from wire.formats.portmap import IPPROTO_TCP

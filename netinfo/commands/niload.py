@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from netinfo.client import editing
-from netinfo.client.domain import Domain, values_of
+from netinfo.client.domain import Domain
 from netinfo.client.errors import NetInfoError
 from netinfo.commands.options import (
     COMMON,
@@ -25,6 +25,7 @@ from netinfo.commands.printing import DIALECT, dialect_of
 from netinfo.commands.tool import USAGE, ToolError, open_domain, run_tool
 from netinfo.flat.formats import FORMATS
 from netinfo.flat.model import Dialect, FlatError, Item
+from netinfo.properties import values_of
 from netinfo.rawformat import RawFormatError, load
 from wire.formats.netinfo import LookupArgs, NiId, NiStatus, Property
 

@@ -22,8 +22,8 @@ from netinfo.flat.model import (
     properties_of,
     rest,
     uncommented,
-    values,
 )
+from netinfo.properties import values_of
 from wire.formats.netinfo import Property
 
 WIDTH = 72
@@ -105,7 +105,7 @@ def _fields(line: bytes, names: tuple[bytes, ...]) -> dict[bytes, bytes]:
 def _dump_group(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
     if first(properties, b"name"):
         fields = [first(properties, field) for field in (b"name", b"passwd", b"gid")]
-        yield b":".join([*fields, b",".join(values(properties, b"users"))])
+        yield b":".join([*fields, b",".join(values_of(properties, b"users"))])
 
 
 def _load_group(lines: Iterable[bytes], dialect: Dialect) -> Iterator[Item]:
@@ -128,8 +128,8 @@ def _load_group(lines: Iterable[bytes], dialect: Dialect) -> Iterator[Item]:
 
 
 def _dump_hosts(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
-    names = values(properties, b"name")
-    addresses = values(properties, b"ip_address")
+    names = values_of(properties, b"name")
+    addresses = values_of(properties, b"ip_address")
     if not names or not addresses:
         return
     if dialect is Dialect.NEXT:
@@ -171,7 +171,7 @@ def _dump_services(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
     name, port = first(properties, b"name"), first(properties, b"port")
     if not name:
         return
-    protocols = values(properties, b"protocol") or (b"",)
+    protocols = values_of(properties, b"protocol") or (b"",)
     aliases = b" ".join(rest(properties, b"name"))
     for protocol in protocols if dialect is Dialect.NEXT else protocols[:1]:
         yield b"\t".join([name, port + b"/" + protocol, aliases]).rstrip(b"\t")
@@ -210,7 +210,7 @@ def _dump_fstab(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
         return
     apple = dialect is Dialect.APPLE
     kind = first(properties, b"vfstype" if apple else b"type", b"nfs")
-    options = b",".join(values(properties, b"opts")) or b"rw"
+    options = b",".join(values_of(properties, b"opts")) or b"rw"
     frequency = first(properties, b"freq", b"0")
     if apple:
         frequency = first(properties, b"dump_freq", frequency)
@@ -254,7 +254,7 @@ def _load_fstab(lines: Iterable[bytes], dialect: Dialect) -> Iterator[Item]:
 def _dump_printcap(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
     if not first(properties, b"name"):
         return
-    yield b"|".join(values(properties, b"name")) + b": \\"
+    yield b"|".join(values_of(properties, b"name")) + b": \\"
     capabilities = [_capability(prop) for prop in properties if not _is_private(prop.name)]
     lines = [b"\t:"]
     for capability in capabilities:
@@ -292,7 +292,7 @@ def _load_printcap(lines: Iterable[bytes], dialect: Dialect) -> Iterator[Item]:
 
 
 def _dump_aliases(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
-    members = values(properties, b"members")
+    members = values_of(properties, b"members")
     if not members or not first(properties, b"name"):
         return
     line = first(properties, b"name") + b": "
@@ -363,7 +363,7 @@ def _ethernet(address: bytes) -> bytes:
 
 
 def _dump_bootparams(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
-    parameters = values(properties, b"bootparams")
+    parameters = values_of(properties, b"bootparams")
     if first(properties, b"name") and parameters:
         words = (first(properties, b"name"), *parameters)
         yield from [(b"\t" if index else b"") + word + b" \\" for index, word in enumerate(words[:-1])]
@@ -381,20 +381,20 @@ def _load_bootparams(lines: Iterable[bytes], dialect: Dialect) -> Iterator[Item]
 
 def _dump_exports(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
     if name := first(properties, b"name"):
-        options = [b"-" + option for option in values(properties, b"opts")]
-        yield b" ".join([name, *rest(properties, b"name"), *options, *values(properties, b"clients")])
+        options = [b"-" + option for option in values_of(properties, b"opts")]
+        yield b" ".join([name, *rest(properties, b"name"), *options, *values_of(properties, b"clients")])
 
 
 def _dump_ethers(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
-    if (ethernet := first(properties, b"en_address")) and values(properties, b"name"):
-        yield ethernet + b"\t" + b" ".join(values(properties, b"name"))
+    if (ethernet := first(properties, b"en_address")) and values_of(properties, b"name"):
+        yield ethernet + b"\t" + b" ".join(values_of(properties, b"name"))
 
 
 def _dump_resolver(properties: Properties, dialect: Dialect) -> Iterator[bytes]:
-    domain, servers = first(properties, b"domain"), values(properties, b"nameserver")
+    domain, servers = first(properties, b"domain"), values_of(properties, b"nameserver")
     if domain and servers:
         yield b"domain " + domain
-        if search := values(properties, b"search"):
+        if search := values_of(properties, b"search"):
             yield b"search " + b" ".join(search)
         yield from [b"nameserver " + server for server in servers]
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 import attrs
 
+from netinfo.properties import values_of
 from wire.formats.netinfo import Property
 
 Properties = Sequence[Property]
@@ -58,19 +59,14 @@ class FlatFormat:
     """`directory` itself is what is dumped, not its children."""
 
 
-def values(properties: Properties, name: bytes) -> tuple[bytes, ...]:
-    """The values of the first property of a name."""
-    return next((prop.values for prop in properties if prop.name == name), ())
-
-
 def first(properties: Properties, name: bytes, default: bytes = b"") -> bytes:
     """The first value of a property, or *default*."""
-    return next(iter(values(properties, name)), default)
+    return next(iter(values_of(properties, name)), default)
 
 
 def rest(properties: Properties, name: bytes) -> tuple[bytes, ...]:
     """The values after the first."""
-    return values(properties, name)[1:]
+    return values_of(properties, name)[1:]
 
 
 def properties_of(*pairs: tuple[bytes, bytes | Sequence[bytes]]) -> tuple[Property, ...]:

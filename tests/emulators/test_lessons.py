@@ -20,7 +20,7 @@ from emulators.lessons.catalogue import LESSONS, Lesson
 from emulators.lessons.password import NEW
 from emulators.lessons.stage import LessonError, Stage, expect, perform
 from emulators.lessons.story import choose, read, spoken
-from netinfo.client.domain import values_of
+from netinfo.properties import values_of
 from sup.cipher import Cipher
 from wire.capture.explanation import explanation
 from wire.capture.messages import Message, RpcMessage

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from netinfo.access import HISTORIC, Access, Caller, Guards, complement, crypt_hash
+from netinfo.access import HISTORIC, Access, Caller, Guards, crypt_hash
+from netinfo.credential import complement
 from netinfo.domain import Domain, Surroundings
 from netinfo.generation import Generation
 from netinfo.rawformat import plant

@@ -18,13 +18,10 @@ from netinfo.access import (
     Trust,
     UnverifiedError,
     admits,
-    complement,
     crypt_hash,
     crypt_matches,
     loopback_only,
     octets,
-    password_of,
-    reserved_port,
 )
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.rawformat import Branch, plant
@@ -37,14 +34,6 @@ S = NiStatus
 BOTH = pytest.mark.parametrize("generation", [NEXT, APPLE], ids=lambda g: g.name)
 
 # --- passwords --------------------------------------------------------------------------------------------------
-
-
-def test_password_travels_as_its_complement() -> None:
-    """The credentials of NETINFO 1.5."""
-    assert complement(b"next") == bytes.fromhex("919a878b")
-    assert complement(b"checksum") == bytes.fromhex("9c979a9c948c8a92")
-    assert password_of(AuthUnix(0, complement(b"next"), 0, 0, ())) == b"next"
-    assert password_of(AuthUnix(0, complement(b"a\0b"), 0, 0, ())) == b"a"
 
 
 def test_des_crypt_is_crypt() -> None:
@@ -159,13 +148,6 @@ def test_octets_are_decimal_and_few() -> None:
         is octets(b"0001")
         is None
     )
-
-
-def test_reserved_port_rule() -> None:
-    assert reserved_port("127.0.0.1", 1023, own=True)
-    assert not reserved_port("127.0.0.1", 1024, own=True)
-    assert not reserved_port("127.0.0.1", 0, own=True)
-    assert not reserved_port("10.0.0.1", 600, own=False)
 
 
 # --- who calls --------------------------------------------------------------------------------------------------

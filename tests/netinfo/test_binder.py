@@ -10,8 +10,8 @@ import pytest
 
 from netinfo.addresses import to_number
 from netinfo.binder import BinderService, DomainError, Registry, is_tag
-from netinfo.client.domain import credential
 from netinfo.client.network import run
+from netinfo.credential import credential
 from netinfo.generation import APPLE, NEXT, Generation
 from tests.netinfo.calls import ROOT_HERE, STRANGER, USER_HERE, incoming
 from wire.formats.netinfo import NiStatus, Result

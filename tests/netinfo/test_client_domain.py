@@ -9,13 +9,14 @@ import attrs
 import pytest
 
 from netinfo.access import HISTORIC, Access, Caller
-from netinfo.client.domain import Domain, Options, credential, values_of
+from netinfo.client.domain import Domain, Options
 from netinfo.client.errors import CannotConnectError, CommunicationError, NetInfoError
 from netinfo.client.names import DirectServer, Portmapper, ServerName, TaggedServer
 from netinfo.client.network import Answer, run
 from netinfo.client.servers import first_alive
 from netinfo.domain import Domain as Rules
 from netinfo.generation import NEXT
+from netinfo.properties import values_of
 from netinfo.rawformat import load, plant
 from tests.netinfo.calls import FakeNetwork
 from wire.codec import codec
@@ -388,15 +389,6 @@ def test_a_user_without_a_number_is_no_user(user: bytes) -> None:
     with pytest.raises(NetInfoError) as caught:
         run(World().domain("10.0.0.1").authenticate(user, "pw"))
     assert caught.value.status == NiStatus.NI_NOUSER
-
-
-def test_the_spec_s_credential() -> None:
-    body = credential(0, "next").body
-    assert isinstance(body, AuthUnix)
-    assert body.machine == bytes.fromhex("919a878b")
-    for impossible in ("x" * 256, b"\xff"):
-        with pytest.raises(ValueError, match=r"at most 255 bytes"):
-            credential(0, impossible)
 
 
 def test_a_fork_gets_a_connection_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,13 @@ import pytest
 
 from netinfo.access import HISTORIC, Access, Caller
 from netinfo.addresses import to_number, to_text
-from netinfo.client.domain import Domain, Options, credential
+from netinfo.client.domain import Domain, Options
 from netinfo.client.errors import CannotConnectError, NetInfoError
 from netinfo.client.names import DirectServer, Portmapper, parse_domain_path
 from netinfo.client.network import run
 from netinfo.client.opening import NETINFO_LOCAL_PORT, Opener
 from netinfo.client.sources import parse_source
+from netinfo.credential import credential
 from netinfo.domain import Domain as Rules
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.rawformat import load, plant

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from netinfo import client
 from netinfo.commands.servers import default_state, netinfod, nibindd, portmap
 from tests.netinfo.tools import Tool
-from tests.peers import free_port
+from tests.peers import free_port, user_options
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,9 +30,8 @@ class Program:
         self.log = log
         name = command.partition(" ")[0]
         code = f"from netinfo.commands.servers import {name}; {name}()"
-        account = ["--user", "root"] if os.geteuid() == 0 else []
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, *account, *argv],
+            [sys.executable, "-c", code, *user_options(), *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log.open("wb"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from netinfo.index import Index, first
+from netinfo.index import Index
+from netinfo.properties import values_of
 from tests.netinfo.base import prop
 from wire.formats.netinfo import Property
 
@@ -14,13 +15,6 @@ PROPERTIES = st.lists(
     st.builds(Property, st.sampled_from(KEYS), st.lists(st.sampled_from(VALUES), max_size=3).map(tuple)),
     max_size=3,
 )
-
-
-def test_first_property_of_a_name_counts() -> None:
-    properties = (prop("name"), prop("name", "x"), prop("k", "y"))
-    assert first(properties, b"name") == ()
-    assert first(properties, b"k") == (b"y",)
-    assert first(properties, b"nosuch") == ()
 
 
 def test_unknown_names_leave_nothing_behind() -> None:
@@ -62,9 +56,9 @@ def test_finds_what_a_scan_finds(steps: list[tuple[str, int, int, list[Property]
             index.find(KEYS[child % 3], VALUES[place % 3])
         for key in KEYS if kind == "move" else ():
             for value in VALUES:
-                expected = [number for number in order if value in first(properties[number], key)]
+                expected = [number for number in order if value in values_of(properties[number], key)]
                 assert list(index.find(key, value)) == expected
     for key in KEYS:
         for value in VALUES:
-            expected = [number for number in order if value in first(properties[number], key)]
+            expected = [number for number in order if value in values_of(properties[number], key)]
             assert list(index.find(key, value)) == expected

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 
 from netinfo import procedures
-from netinfo.access import HISTORIC, Access, Guards, Passwords, complement
+from netinfo.access import HISTORIC, Access, Guards, Passwords
+from netinfo.credential import complement
 from netinfo.domain import Domain
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.limits import LIMITS

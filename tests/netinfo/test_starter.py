@@ -9,7 +9,7 @@ from netinfo.addresses import to_number
 from netinfo.domain import Domain
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.hierarchy import Server, candidates, servers, serves
-from netinfo.index import first
+from netinfo.properties import values_of
 from netinfo.rawformat import dump, load, plant
 from netinfo.replication import is_clone, master_addresses, master_of
 from netinfo.starter import PASSWORDS, bare_clone, bare_master, sample
@@ -27,19 +27,19 @@ STANDARD = [
 def test_samples_are_complete(tag: bytes, address: str) -> None:
     branch = sample(tag, address)
     tree = plant(branch)
-    assert [first(child.properties, b"name")[0] for child in branch.children] == STANDARD
+    assert [values_of(child.properties, b"name")[0] for child in branch.children] == STANDARD
     assert load(dump(branch)) == branch
     assert b"@" not in dump(branch)
-    names = [first(d.properties, b"name") for d in tree.walk() if d.number]
+    names = [values_of(d.properties, b"name") for d in tree.walk() if d.number]
     assert all(names)
     for name, key in ((b"services", b"port"), (b"protocols", b"number"), (b"rpcs", b"number")):
         found = tree.path(name)
         assert found is not None
         assert len(found.children) >= 6
-        assert all(first(child.properties, key)[0].isdigit() for child in tree.children(found))
+        assert all(values_of(child.properties, key)[0].isdigit() for child in tree.children(found))
     rpcs = tree.path(b"rpcs", b"netinfo")
     assert rpcs is not None
-    assert first(rpcs.properties, b"number") == (b"200100000",)
+    assert values_of(rpcs.properties, b"number") == (b"200100000",)
 
 
 @TAGS
@@ -49,10 +49,10 @@ def test_sample_passwords_are_those_told(tag: bytes) -> None:
     assert users is not None
     real = {}
     for each in tree.children(users):
-        stored = first(each.properties, b"passwd")
+        stored = values_of(each.properties, b"passwd")
         assert stored != ()
         if stored != (b"*",):
-            real[first(each.properties, b"name")[0]] = stored[0]
+            real[values_of(each.properties, b"name")[0]] = stored[0]
     assert real.keys() == PASSWORDS[tag].keys()
     for name, password in PASSWORDS[tag].items():
         assert crypt_matches(password, real[name])
@@ -77,7 +77,7 @@ def test_sample_network_serves_its_machines_where_they_are(address: str) -> None
     assert serves(tree, b"local", to_number(address))
     machines = tree.path(b"machines")
     assert machines is not None
-    addresses = [first(child.properties, b"ip_address")[0] for child in tree.children(machines)]
+    addresses = [values_of(child.properties, b"ip_address")[0] for child in tree.children(machines)]
     assert len(set(addresses)) == 3
     for other in addresses:
         assert serves(tree, b"local", to_number(other.decode()))
@@ -112,8 +112,8 @@ def test_bare_master_is_what_the_originals_made(
     tree = plant(bare_master(b"network", b"srv", ["10.0.0.1", "10.0.0.2"]), generation)
     assert [(d.number, d.instance) for d in tree.walk()] == ids
     assert tree.checksum == checksum
-    assert [first(d.properties, b"name") for d in tree.walk()] == [(), (b"machines",), (b"srv",)]
-    assert first(tree.directories[2].properties, b"serves") == (b"./network",)
+    assert [values_of(d.properties, b"name") for d in tree.walk()] == [(), (b"machines",), (b"srv",)]
+    assert values_of(tree.directories[2].properties, b"serves") == (b"./network",)
 
 
 def test_bare_clone_knows_its_master() -> None:
