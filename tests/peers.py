@@ -127,6 +127,14 @@ def require_account(name: str) -> pwd.struct_passwd:
         raise Missing(f"no account {name} on this machine: useradd -r {name}") from None
 
 
+def user_options(user: str = "root") -> list[str]:
+    """Options of a server that works in the tests' own folders.
+
+    Started as root it would become `anon`, who may neither look into those folders nor, perhaps, read our Python.
+    """
+    return ["--user", user] if os.geteuid() == 0 else []
+
+
 # ---- addresses and ports ---------------------------------------------------------------------------------------
 
 _hosts = itertools.count(1)

@@ -28,7 +28,7 @@ from tests.capture.frames import (
 )
 from tests.capture.test_sup import HELLO, built, session
 from tests.capture.test_wireshark import as_frame
-from tests.peers import free_port, wait_until
+from tests.peers import free_port, user_options, wait_until
 from wire.capture.commands.replay import replay_command
 from wire.capture.messages import Message
 from wire.capture.replay import Live, ReplayError, compared
@@ -255,7 +255,7 @@ def netinfod(tmp_path: Path) -> Iterator[Callable[[str], str]]:
             str(tmp_path / "state"),
             "--port",
         ]
-        command += [str(port), "--no-register", "--user", "root", "--generation", generation]
+        command += [str(port), "--no-register", *user_options(), "--generation", generation]
         processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
 
         def listens() -> bool:

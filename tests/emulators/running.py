@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.peers import wait_until
+from tests.peers import user_options, wait_until
 
 READY = "Ctrl-C ends the lab."
 
@@ -79,11 +79,6 @@ def environment(**changes: str) -> dict[str, str]:
 def lab_command(*arguments: str | os.PathLike[str]) -> list[str]:
     """`ghostports lab ...` of the environment that the tests run in."""
     return [sys.executable, "-m", "emulators.cli", "lab", *(os.fspath(argument) for argument in arguments)]
-
-
-def user_options() -> list[str]:
-    """As root the lab would become `anon`, who cannot look into pytest's folders; a later --user wins."""
-    return ["--user", "root"] if os.geteuid() == 0 else []
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from emulators.cli import ghostports
 from emulators.commands.lab import account_of_lab
+from emulators.hints import PACKAGES, real_program
 from emulators.state import MARKER
 from tests.emulators.running import (
     RunningLab,
@@ -26,9 +27,8 @@ from tests.emulators.running import (
     failing_lab,
     lab_command,
     running_lab,
-    user_options,
 )
-from tests.peers import NetworkNamespace, find, loopback, peer, wait_until
+from tests.peers import NetworkNamespace, loopback, peer, user_options, wait_until
 from wire.transport import account
 
 
@@ -151,11 +151,12 @@ def test_real_rpcinfo_works_as_typed(lab: RunningLab, transport: str) -> None:
 
 
 def test_what_does_not_work_is_marked(lab: RunningLab) -> None:
-    marked = [says for says in lab.commands() if "needs" in says]
-    assert any("needs --historic-ports" in says for says in marked)
-    assert all(find(name) is not None for name in ("sup", "rpcinfo")) or any(
-        "Debian package" in says for says in marked
-    )
+    marked = [says for says in lab.commands() if says.endswith(")")]
+    for name, package in PACKAGES.items():
+        said = any(f"needs the Debian package {package}" in says for says in marked)
+        assert said is (real_program(name) is None)
+    there = real_program("rpcinfo") is not None
+    assert any("needs --historic-ports" in says for says in marked) is there
 
 
 @pytest.mark.interop

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.peers import SUP_DEBUG_PORT, NetworkNamespace, loopback, peer, wait_until
+from tests.peers import SUP_DEBUG_PORT, NetworkNamespace, loopback, peer, user_options, wait_until
 from wire.transport.account import hidden_from
 
 SUP = [sys.executable, "-c", "import sys; from sup.commands.sup import main; sys.exit(main())"]
@@ -50,7 +50,7 @@ def starting_supfilesrv(folder: Path) -> Iterator[StartServer]:
         log = folder / f"supfilesrv-{len(started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*readable_by(user), *SUPFILESRV, "-P", "--listen", host, "--user", user, *flags],
+                [*readable_by(user), *SUPFILESRV, "-P", "--listen", host, *user_options(user), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
