@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
+import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,7 +58,9 @@ def seen(
     """
     fields: dict[Way, list[tuple[str, str]]] = defaultdict(list)
     generated: dict[Way, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for packet in Tree.fromstring(shark("-r", path, "-T", "pdml")).iter("packet"):
+    told = shark("-r", path, "-T", "pdml")
+    assert complaints(told) == []
+    for packet in Tree.fromstring(told).iter("packet"):
         flat = {one.get("name"): one.get("show", "") for one in packet.iter("field")}
         if "ip.src" not in flat:
             continue
@@ -175,43 +177,38 @@ def test_field_for_field(shark: Shark, path: Path) -> None:
             assert theirs_generated[way].get(name, []) == mine_generated[way].get(name, []), name
 
 
-def complaints(shark: Shark, path: Path) -> list[str]:
+def complaints(told: str) -> list[str]:
     """What tshark could say against the plugin: an error in it, or a packet that it calls malformed."""
-    told = shark("-r", path, "-V", "-2")
-    return [line.strip() for line in told.splitlines() if "Lua" in line or "alformed" in line]
+    found = [line.strip() for line in told.splitlines() if "Lua" in line or "alformed" in line]
+    return [
+        line for line in found if "Wireshark Lua fake item" not in line
+    ]  # how its XML marks what Lua made
+
+
+VARIED = ["netinfo/next-binding", "netinfo/apple-calls", "sup/s13-compress", "sup/s18-refusals"]
 
 
 @pytest.mark.interop
-def test_nothing_is_malformed(shark: Shark) -> None:
-    for path in sorted(CAPTURES.glob("*/*.pcap")):
-        assert complaints(shark, path) == [], path.stem
+@pytest.mark.parametrize("name", VARIED)
+def test_nothing_is_malformed_when_packets_are_seen_a_second_time(shark: Shark, name: str) -> None:
+    assert complaints(shark("-r", CAPTURES / f"{name}.pcap", "-V", "-2")) == []
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize(
-    "name", ["netinfo/next-binding", "netinfo/apple-calls", "sup/s13-compress", "sup/s18-refusals"]
-)
+@pytest.mark.parametrize("name", VARIED)
 def test_truncated_captures(shark: Shark, tmp_path: Path, name: str) -> None:
     whole = (CAPTURES / f"{name}.pcap").read_bytes()
+    path = tmp_path / "some.pcap"
     for snap in (70, 90, 110):
-        path = tmp_path / f"snapped-{snap}.pcap"
         path.write_bytes(snapped(whole, snap))
-        assert complaints(shark, path) == []
-    path = tmp_path / "cut.pcap"
+        assert complaints(shark("-r", path, "-V", "-2")) == []
     path.write_bytes(whole[: len(whole) // 2])
-    shutil.copy(path, tmp_path / "copy.pcap")
-    assert [line for line in complaints_of_a_cut_file(shark, path) if "Lua" in line] == []
-
-
-def complaints_of_a_cut_file(shark: Shark, path: Path) -> list[str]:
-    import subprocess
-
-    try:
-        return complaints(shark, path)
-    except (
+    with pytest.raises(
         subprocess.CalledProcessError
-    ) as told:  # tshark ends with 2 at the cut, after all packets before it
-        return [line for line in str(told.stdout).splitlines() if "Lua" in line]
+    ) as cut:  # it ends with 2 at the cut, after the packets before
+        shark("-r", path, "-V", "-2")
+    assert "NetInfo" in cut.value.stdout or "Software Upgrade Protocol" in cut.value.stdout
+    assert not [line for line in complaints(cut.value.stdout) if "Lua" in line]
 
 
 def snapped(pcap: bytes, size: int) -> bytes:
@@ -253,7 +250,7 @@ def test_fuzzed_captures(shark: Shark, tmp_path: Path, seed: int) -> None:
     ]
     path = tmp_path / "fuzzed.pcap"
     path.write_bytes(pcap_file(*packets).getvalue())
-    assert complaints(shark, path) == []
+    assert complaints(shark("-r", path, "-V", "-2")) == []
 
 
 def fuzzed(data: bytes, chance: random.Random) -> bytes:
@@ -285,22 +282,30 @@ def as_frame(one: Segment) -> bytes:
 # ------------------------------------------------------------------------------------------- filters, Info column
 
 
-def filtered(shark: Shark, path: Path, expression: str) -> int:
-    return len(shark("-r", path, "-Y", expression, "-T", "fields", "-e", "frame.number").split())
+def counted(shark: Shark, path: Path, *filters: str) -> list[int]:
+    """How many packets each display filter lets through."""
+    told = shark("-r", path, "-q", "-z", ",".join(["io,stat,0", *filters]))
+    (row,) = (line for line in told.splitlines() if "<>" in line)
+    return [int(number) for number in row.split("|")[2:] if number.strip()][::2]  # frames, bytes, frames, bytes ...
 
 
 @pytest.mark.interop
 def test_filters(shark: Shark) -> None:
-    calls, fresh = CAPTURES / "netinfo" / "next-calls.pcap", CAPTURES / "sup" / "s01-fresh.pcap"
-    assert filtered(shark, calls, 'netinfo.procedure == "LOOKUP"') == 42
-    assert filtered(shark, calls, "netinfo.status == 1") == 16
-    assert filtered(shark, calls, 'netinfo.status == "NI_BADID"') == 16
-    assert filtered(shark, calls, "netinfo.directory == 99999") > 5
-    assert filtered(shark, calls, 'netinfo.key == "name" && netinfo.rpc.type == 0') > 3
-    assert filtered(shark, fresh, 'sup.type == "SEND"') == 17
-    assert filtered(shark, fresh, 'sup.collection == "demo"') == 1
-    assert filtered(shark, fresh, 'sup.name == "data/fifo"') == 2
-    assert filtered(shark, fresh, "sup.mode & 04000") == 2
+    wanted = {
+        'netinfo.procedure == "LOOKUP"': 42,
+        "netinfo.status == 1": 16,
+        'netinfo.status == "NI_BADID"': 16,
+        "netinfo.directory == 99999": 16,
+        'netinfo.key == "name" && netinfo.rpc.type == 0': 16,
+    }
+    assert counted(shark, CAPTURES / "netinfo" / "next-calls.pcap", *wanted) == list(wanted.values())
+    wanted = {
+        'sup.type == "SEND"': 17,
+        'sup.collection == "demo"': 1,
+        'sup.name == "data/fifo"': 2,
+        "sup.mode & 04000": 2,
+    }
+    assert counted(shark, CAPTURES / "sup" / "s01-fresh.pcap", *wanted) == list(wanted.values())
 
 
 @pytest.mark.interop
@@ -327,7 +332,7 @@ def test_records_in_fragments_and_segments_of_any_size(shark: Shark, tmp_path: P
     ]
     path = tmp_path / "fragments.pcap"
     path.write_bytes(pcap_file(*(as_frame(one) for one in talk(*pieces))).getvalue())
-    assert filtered(shark, path, "netinfo.procedure") == 3
+    assert counted(shark, path, "netinfo.procedure") == [3]
     theirs, _ = seen(shark, path)
     mine, _ = ours(path)
     assert theirs == mine
@@ -342,8 +347,7 @@ def test_ports_that_belong_to_others(shark: Shark, tmp_path: Path) -> None:
     packets += [as_frame(segment(keepalive, 1, port=701)._replace(destination_port=639))]
     path = tmp_path / "ports.pcap"
     path.write_bytes(pcap_file(*packets).getvalue())
-    assert filtered(shark, path, "netinfo") == 1
-    assert filtered(shark, path, "msdp") == 1
+    assert counted(shark, path, "netinfo", "msdp") == [1, 1]
 
 
 # ------------------------------------------------------------------------------------------------- the command
@@ -372,7 +376,7 @@ def test_installing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_installing_without_tshark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert run("--install").exit_code == 0
     assert (tmp_path / ".local/lib/wireshark/plugins/ghostports.lua").exists()
