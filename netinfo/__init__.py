@@ -9,7 +9,8 @@ The rules of a domain have no I/O; whoever serves one gives it calls and does wh
 
 `domain`      calls in, results and events out            `procedures`  the 29 procedures and the order of their checks
 `tree`        directories, numbers, instances, positions  `index`       LOOKUP          `replies`  replies as bytes
-`generation`  what differs between NeXT and Apple         `access`      callers, permissions, passwords
+`generation`  what differs between NeXT and Apple         `access`      callers, permissions
+`networks`    from where a domain may be reached          `passwords`   hashes, verdicts, failures
 `hierarchy`   who serves whom; parents                    `replication` masters and clones; READALL
 `properties`  the property that a name means              `credential`  a user and password on the wire
 `updates`     what a master tells its clones, and when    `statistics`  STATISTICS    `limits`  how large all may grow
@@ -17,5 +18,5 @@ The rules of a domain have no I/O; whoever serves one gives it calls and does wh
 `store`       a domain in SQLite, durable                 `starter`     the sample domains; what `netinfod -m` makes
 
 A change is acknowledged only after its `Changed` event has been stored (`GroupCommit`); should that fail,
-`Domain.undo` takes it back. `access.UnverifiedError` asks for a password verdict before anything has changed.
+`Domain.undo` takes it back. `passwords.UnverifiedError` asks for a password verdict before anything has changed.
 """

@@ -2,22 +2,20 @@
 
 The rules are pure: whether the connection itself makes its peer superuser (`superuser = reserved-port | same-user`)
 is decided outside and comes with the `Caller`; whether a password fits a hash is asked of an injected function,
-because DES crypt is slow and belongs on another thread (`Passwords`).
+because DES crypt is slow and belongs on another thread (`passwords.Passwords`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import attrs
-from passlib.hash import des_crypt
 
 from netinfo.credential import password_of
 from netinfo.generation import Generation
+from netinfo.networks import Trust
+from netinfo.passwords import Throttle, crypt_matches
 from netinfo.properties import says, values_of
 from netinfo.tree import ROOT, Directory, Tree
 from wire.formats.netinfo import NiStatus, Property
@@ -25,7 +23,6 @@ from wire.formats.rpc import AUTH_NONE, Auth, AuthUnix
 
 RESERVED = 1024
 """Ports below this one are the superuser's (NETINFO 3.2)."""
-PEERS_REMEMBERED = 4096
 
 Verify = Callable[[bytes, bytes], bool]
 """verify(password, hash): does the password fit the stored hash?"""
@@ -79,153 +76,6 @@ class Guards:
 
 HISTORIC = Guards(readall=False, throttle=False, passwords=False)
 """As the originals were: anyone reads everything."""
-
-
-# --- passwords ----------------------------------------------------------------------------------------------
-
-
-def crypt_matches(password: bytes, stored: bytes) -> bool:
-    """Whether DES crypt of the password is the stored hash. Takes milliseconds; False for what is no such hash."""
-    try:
-        return bool(des_crypt.verify(password, stored))
-    except (ValueError, TypeError):
-        return False
-
-
-def crypt_hash(password: bytes, salt: str) -> bytes:
-    """The DES crypt hash of a password (its first 8 bytes) under a salt of two characters."""
-    return bytes(des_crypt.using(salt=salt).hash(password), "ascii")
-
-
-class UnverifiedError(Exception):
-    """A verdict is needed that nobody has computed yet; compute `crypt_matches(password, stored)` and call again."""
-
-    def __init__(self, password: bytes, stored: bytes) -> None:
-        super().__init__("a password verdict is needed")
-        self.password = password
-        self.stored = stored
-
-
-class Passwords:
-    """Remembers verdicts, so that a domain's call never waits for DES crypt.
-
-    Used as a domain's `verify`: raises `UnverifiedError` when the verdict is not known. A call that ends so has
-    changed nothing; the server computes the verdict on a thread, `learn`s it and makes the call again. Passwords are
-    kept as keyed digests only.
-    """
-
-    def __init__(self, size: int = 1024) -> None:
-        self._size = size
-        self._key = os.urandom(32)
-        self._verdicts: OrderedDict[bytes, bool] = OrderedDict()
-
-    def _digest(self, password: bytes, stored: bytes) -> bytes:
-        text = len(password).to_bytes(4) + password + stored
-        return hashlib.blake2b(text, key=self._key, digest_size=16).digest()
-
-    def __call__(self, password: bytes, stored: bytes) -> bool:
-        digest = self._digest(password, stored)
-        if digest not in self._verdicts:
-            raise UnverifiedError(password, stored)
-        self._verdicts.move_to_end(digest)
-        return self._verdicts[digest]
-
-    def learn(self, password: bytes, stored: bytes, verdict: bool) -> None:
-        self._verdicts[self._digest(password, stored)] = verdict
-        while len(self._verdicts) > self._size:
-            self._verdicts.popitem(last=False)
-
-
-class Throttle:
-    """Counts failures for each address: after `burst` of them, one more try every `pause` seconds."""
-
-    def __init__(self, burst: int = 5, pause: float = 2.0, size: int = 4096) -> None:
-        self._burst, self._pause, self._size = burst, pause, size
-        self._ready: OrderedDict[str, float] = OrderedDict()
-        """Address -> the time at which all its failures will be forgotten."""
-
-    def blocks(self, address: str, now: float) -> bool:
-        return self._ready.get(address, now) - now > (self._burst - 1) * self._pause
-
-    def failed(self, address: str, now: float) -> None:
-        self._ready[address] = max(self._ready.pop(address, now), now) + self._pause
-        while len(self._ready) > self._size:
-            self._ready.popitem(last=False)
-
-
-# --- networks -----------------------------------------------------------------------------------------------
-
-
-def octets(number: bytes) -> tuple[int, ...] | None:
-    """The numbers of a dotted address or network of one to four parts; None if it is not one."""
-    parts = number.split(b".")
-    if len(parts) > 4 or not all(part.isdigit() and len(part) <= 3 and int(part) < 256 for part in parts):
-        return None
-    return tuple(map(int, parts))
-
-
-def in_network(address: Sequence[int], network: Sequence[int]) -> bool:
-    """Byte by byte from the left, at most three, until the network's first zero (NETINFO 3.1)."""
-    if not network or not network[0]:
-        return False
-    for ours, theirs in zip(network[:3], address, strict=False):
-        if not ours:
-            return True
-        if ours != theirs:
-            return False
-    return True
-
-
-class Trust:
-    """The root's `trusted_networks` (NETINFO 3.1).
-
-    networks: the numbers of the networks it admits; None without that property, which admits everybody.
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        self.networks = _trusted_networks(tree)
-        self._known: dict[str, bool] = {}
-
-    def names(self, address: str) -> bool:
-        """Whether the address is in a network that the property names."""
-        known = self._known.get(address)
-        if known is None:
-            peer = octets(address.encode())
-            networks = self.networks or ()
-            known = peer is not None and len(peer) == 4 and any(in_network(peer, each) for each in networks)
-            if len(self._known) < PEERS_REMEMBERED:
-                self._known[address] = known
-        return known
-
-
-def _trusted_networks(tree: Tree) -> tuple[tuple[int, ...], ...] | None:
-    root = tree.get(ROOT)
-    if root is None or not any(prop.name == b"trusted_networks" for prop in root.properties):
-        return None
-    found = []
-    for value in values_of(root.properties, b"trusted_networks"):
-        if not value[:1].isdigit():
-            networks = tree.path(b"networks")
-            named = networks and tree.find_first(networks, b"name", value)
-            value = next(iter(values_of(named.properties, b"address")), b"") if named else b""
-        network = octets(value)
-        if network is not None:
-            found.append(network)
-    return tuple(found)
-
-
-def admits(tree: Tree, address: str, own: bool) -> bool:
-    """Whether a peer may connect at all; asked when it connects (NETINFO 3.1)."""
-    trust = tree.derived(Trust)
-    return own or trust.networks is None or trust.names(address)
-
-
-def loopback_only(tree: Tree) -> bool:
-    """Apple's "desktop" mode: no trusted network but 127 (NETINFO 3.1); the server then listens on 127.0.0.1 alone."""
-    root = tree.get(ROOT)
-    if root is None or not any(prop.name == b"trusted_networks" for prop in root.properties):
-        return False
-    return all(value.startswith(b"127") for value in values_of(root.properties, b"trusted_networks"))
 
 
 # --- who, and what they may do ------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import attrs
 from twisted.logger import Logger
 
-from netinfo.access import Throttle
 from netinfo.addresses import is_loopback, to_text
 from netinfo.credential import password_of
 from netinfo.generation import Generation
+from netinfo.passwords import Throttle
 from netinfo.seldom import Seldom
 from netinfo.tree import c_string
 from wire.formats.netinfo import NiStatus, Result

@@ -2,7 +2,7 @@
 
 `Domain.call` answers a procedure; what else must happen because of it (a change to be stored and told to clones, a
 check with the master) is put into the domain's outbox, for whoever serves it to `take`. Nothing here waits: where a
-verdict on a password is missing, `access.UnverifiedError` comes out before anything has changed.
+verdict on a password is missing, `passwords.UnverifiedError` comes out before anything has changed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 import attrs
 
 from netinfo import procedures
-from netinfo.access import Access, Caller, UnverifiedError
+from netinfo.access import Access, Caller
 from netinfo.events import Changed, Event, Replaced
 from netinfo.generation import NEXT, Generation
 from netinfo.limits import Limits, ReplySizeError
+from netinfo.passwords import UnverifiedError
 from netinfo.replies import KEPT, Replies, directory_named, key_of
 from netinfo.tree import Commit, Totals, Tree
 from wire.codec import codec

@@ -15,12 +15,12 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from netinfo import aliases, starter
-from netinfo.access import crypt_matches
 from netinfo.addresses import ANY, to_text
 from netinfo.binder import BinderService, DomainError, Registry, is_tag
 from netinfo.client.names import LOCAL_TAG, Portmapper
 from netinfo.client.network import Network
 from netinfo.client.reactor import ReactorNetwork
+from netinfo.passwords import crypt_matches
 from netinfo.portmapper import PortmapperService, PortmapTable, register_itself
 from netinfo.ports import Ports
 from netinfo.properties import values_of

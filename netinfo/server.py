@@ -12,13 +12,15 @@ from typing import Any
 from twisted.logger import Logger
 
 from netinfo import replication
-from netinfo.access import Access, Passwords, loopback_only
+from netinfo.access import Access
 from netinfo.addresses import ANY
 from netinfo.client.network import Network
 from netinfo.client.reactor import ReactorNetwork
 from netinfo.domain import Domain, Surroundings
 from netinfo.keeper import StoreKeeper
+from netinfo.networks import loopback_only
 from netinfo.parent import ParentFinder
+from netinfo.passwords import Passwords
 from netinfo.ports import Ports
 from netinfo.properties import values_of
 from netinfo.rawformat import Branch, plant

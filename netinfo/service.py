@@ -16,10 +16,12 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from netinfo import replication
-from netinfo.access import Caller, Passwords, StatusError, UnverifiedError, admits, crypt_matches
+from netinfo.access import Caller, StatusError
 from netinfo.domain import Domain
 from netinfo.events import Changed, CheckMaster, Event, Replaced, ResyncClones
 from netinfo.limits import ReplySizeError
+from netinfo.networks import admits
+from netinfo.passwords import Passwords, UnverifiedError, crypt_matches
 from netinfo.procedures import NotServedError, transfer_view
 from netinfo.seldom import Seldom
 from netinfo.store import StoreError

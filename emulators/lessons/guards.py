@@ -6,8 +6,9 @@ from pathlib import Path
 
 from emulators.lessons.stage import PATIENCE, Stage, expect
 from emulators.lessons.story import choose, read
-from netinfo.access import HISTORIC, Guards, crypt_matches
+from netinfo.access import HISTORIC, Guards
 from netinfo.credential import credential
+from netinfo.passwords import crypt_matches
 from netinfo.properties import values_of
 from netinfo.rawformat import load, plant
 from netinfo.server import DomainServer

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from netinfo.access import HISTORIC, Access, Caller, Guards, crypt_hash
+from netinfo.access import HISTORIC, Access, Caller, Guards
 from netinfo.credential import complement
 from netinfo.domain import Domain, Surroundings
 from netinfo.generation import Generation
+from netinfo.passwords import crypt_hash
 from netinfo.rawformat import plant
 from netinfo.starter import bare_master
 from wire.codec import codec

@@ -5,25 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from netinfo.access import (
-    ANONYMOUS,
-    SUPERUSER,
-    Access,
-    Caller,
-    Guards,
-    Identity,
-    Passwords,
-    StatusError,
-    Throttle,
-    Trust,
-    UnverifiedError,
-    admits,
-    crypt_hash,
-    crypt_matches,
-    loopback_only,
-    octets,
-)
+from netinfo.access import ANONYMOUS, SUPERUSER, Access, Caller, Guards, Identity, StatusError
 from netinfo.generation import APPLE, NEXT, Generation
+from netinfo.passwords import crypt_hash
 from netinfo.rawformat import Branch, plant
 from netinfo.tree import Tree
 from tests.netinfo.base import ANN, ANON, PW, SU, Base, prop, user
@@ -32,123 +16,6 @@ from wire.formats.rpc import Auth, AuthFlavor, AuthUnix
 
 S = NiStatus
 BOTH = pytest.mark.parametrize("generation", [NEXT, APPLE], ids=lambda g: g.name)
-
-# --- passwords --------------------------------------------------------------------------------------------------
-
-
-def test_des_crypt_is_crypt() -> None:
-    """Known hashes of crypt(3): 8 bytes count, the salt is the first two characters."""
-    assert crypt_hash(b"password", "ab") == b"abJnggxhB/yWI"
-    assert crypt_matches(b"password", b"abJnggxhB/yWI")
-    assert crypt_matches(b"password and more", b"abJnggxhB/yWI")
-    assert not crypt_matches(b"Password", b"abJnggxhB/yWI")
-
-
-@pytest.mark.parametrize(
-    "stored", [b"*", b"", b"x", b"$6$rounds=999999999$a$b", b"\xff" * 13, b"ab" + b"!" * 11]
-)
-def test_what_is_no_hash_fits_no_password(stored: bytes) -> None:
-    assert not crypt_matches(b"secret", stored)
-    assert not crypt_matches(b"", stored)
-
-
-def test_verdicts_are_asked_for_once_and_forgotten_in_order() -> None:
-    passwords = Passwords(size=2)
-    for password in (b"one", b"two", b"three"):
-        with pytest.raises(UnverifiedError) as asked:
-            passwords(password, PW)
-        assert (asked.value.password, asked.value.stored) == (password, PW)
-        assert password not in str(asked.value).encode()
-        passwords.learn(password, PW, password == b"one")
-        if password == b"two":
-            assert passwords(b"one", PW)
-    assert passwords(b"one", PW)
-    assert not passwords(b"three", PW)
-    with pytest.raises(UnverifiedError):
-        passwords(b"two", PW)
-    with pytest.raises(UnverifiedError):
-        passwords(b"one", PW + b"x")
-
-
-def test_throttle_lets_a_burst_through_and_then_one_every_pause() -> None:
-    throttle = Throttle(burst=3, pause=2.0, size=2)
-    for _ in range(3):
-        assert not throttle.blocks("a", 100.0)
-        throttle.failed("a", 100.0)
-    assert throttle.blocks("a", 100.0)
-    assert throttle.blocks("a", 101.9)
-    assert not throttle.blocks("a", 102.0)
-    throttle.failed("a", 102.0)
-    assert throttle.blocks("a", 103.9)
-    assert not throttle.blocks("b", 102.0)
-    assert not throttle.blocks("a", 1000.0)
-    throttle.failed("b", 102.0)
-    throttle.failed("c", 102.0)  # only so many addresses are remembered
-    assert not throttle.blocks("a", 102.5)
-
-
-# --- networks ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "peer", "admitted"),
-    [
-        ("10", "10.1.2.3", True),
-        ("10", "11.1.2.3", False),
-        ("192", "192.1.2.3", True),
-        ("128.18", "128.18.200.1", True),
-        ("128.18", "128.19.200.1", False),
-        ("192.42.172", "192.42.172.200", True),
-        ("192.42.172.5", "192.42.172.200", True),  # at most three parts are compared
-        ("192.42.172.0", "192.42.172.1", True),
-        ("10.0.5", "10.9.9.9", True),  # the comparison ends at the first zero
-        ("0", "10.1.2.3", False),
-        ("10.256", "10.1.2.3", False),
-        ("10x", "10.1.2.3", False),
-        ("", "10.1.2.3", False),
-        ("10", "::1", False),
-        ("10", "10.1", False),
-    ],
-)
-def test_trusted_network_by_number(value: str, peer: str, admitted: bool) -> None:
-    tree = plant(Branch((prop("trusted_networks", value),)))
-    assert admits(tree, peer, own=False) is admitted
-    assert admits(tree, peer, own=True)
-
-
-def test_trusted_networks_by_name_and_in_general() -> None:
-    labs = Branch((prop("name", "lab", "room7"), prop("address", "172.16", "10")))
-    networks = Branch((prop("name", "networks"),), (labs, Branch((prop("name", "none"),))))
-    tree = plant(Branch((prop("trusted_networks", "nosuch", "none", "room7", "127"),), (networks,)))
-    assert Trust(tree).networks == ((172, 16), (127,))
-    assert admits(tree, "172.16.0.1", own=False)
-    assert not admits(tree, "10.0.0.1", own=False)  # only the first address of a network counts
-    assert Trust(plant(Branch())).networks is None
-    assert admits(plant(Branch()), "10.0.0.1", own=False)
-    assert not admits(plant(Branch((prop("trusted_networks"),))), "10.0.0.1", own=False)
-    assert Trust(plant(Branch((prop("trusted_networks", "lab"),)))).networks == ()
-    assert Trust(Tree()).networks is None
-
-
-def test_desktop_mode() -> None:
-    assert loopback_only(plant(Branch((prop("trusted_networks"),))))
-    assert loopback_only(plant(Branch((prop("trusted_networks", "127", "127.0.0.1"),))))
-    assert not loopback_only(plant(Branch((prop("trusted_networks", "127", "10"),))))
-    assert not loopback_only(plant(Branch()))
-    assert not loopback_only(Tree())
-
-
-def test_octets_are_decimal_and_few() -> None:
-    assert octets(b"192.42.172.5") == (192, 42, 172, 5)
-    assert (
-        octets(b"1.2.3.4.5")
-        is octets(b"0x0a")
-        is octets(b"1..2")
-        is octets(b"\xb2")
-        is octets(b"0001")
-        is None
-    )
-
 
 # --- who calls --------------------------------------------------------------------------------------------------
 

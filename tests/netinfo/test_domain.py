@@ -10,11 +10,12 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from netinfo.access import HISTORIC, Access, Caller, Guards, Passwords, UnverifiedError, crypt_matches
+from netinfo.access import HISTORIC, Access, Caller, Guards
 from netinfo.domain import Domain
 from netinfo.events import Changed, CheckMaster, ResyncClones
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.limits import Limits, ReplySizeError
+from netinfo.passwords import Passwords, UnverifiedError, crypt_matches
 from netinfo.rawformat import Branch, plant
 from netinfo.replication import received, snapshot
 from netinfo.starter import bare_clone

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from netinfo.access import admits
 from netinfo.generation import APPLE, NEXT, Generation
+from netinfo.networks import admits
 from netinfo.procedures import NotServedError
 from netinfo.rawformat import branch_of, dump, load, plant
 from netinfo.starter import bare_clone

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 
 from netinfo import procedures
-from netinfo.access import HISTORIC, Access, Guards, Passwords
+from netinfo.access import HISTORIC, Access, Guards
 from netinfo.credential import complement
 from netinfo.domain import Domain
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.limits import LIMITS
+from netinfo.passwords import Passwords
 from netinfo.service import DomainService
 from netinfo.store import StoreError
 from tests.netinfo.base import Base, prop

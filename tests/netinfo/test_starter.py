@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from netinfo.access import Access, Caller, Trust, crypt_matches
+from netinfo.access import Access, Caller
 from netinfo.addresses import to_number
 from netinfo.domain import Domain
 from netinfo.generation import APPLE, NEXT, Generation
 from netinfo.hierarchy import Server, candidates, servers, serves
+from netinfo.networks import Trust
+from netinfo.passwords import crypt_matches
 from netinfo.properties import values_of
 from netinfo.rawformat import dump, load, plant
 from netinfo.replication import is_clone, master_addresses, master_of
