@@ -25,6 +25,8 @@ MAX_FILE = 2**31 - 1
 """Bytes of the largest file that a FILE block can announce (SUP 1.4)."""
 CHUNK = 256 << 10
 """Bytes read, or packed, at a time; smaller files are read whole."""
+PIECE = 512 << 10
+"""Bytes read at a time of what is left of a long file: each time costs a change of threads."""
 BATCH_BYTES = 256 << 10
 """Bytes of small files that are read ahead at a time."""
 BATCH_FILES = 64
@@ -162,7 +164,7 @@ class Sendable:
         """The next piece of a long file, empty after the last. Raises FileShrank if its end came too early."""
         if self.file is None or not self.left:
             return b""
-        piece = os.read(self.file, min(self.left, CHUNK))
+        piece = os.read(self.file, min(self.left, PIECE))
         if not piece:
             raise FileShrank(f"{os.fsdecode(self.recv.name or b'')} became shorter while it was sent")
         self.left -= len(piece)

@@ -15,6 +15,7 @@ from sup.sending import (
     BATCH_FILES,
     CHUNK,
     MAX_FILE,
+    PIECE,
     Choice,
     CompressionFailed,
     FileShrank,
@@ -176,7 +177,7 @@ def test_list_only_has_no_data(scan: Scan) -> None:
     assert data == b""
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, CHUNK + PIECE + 1])
 @pytest.mark.parametrize("compress", [False, True])
 def test_data_of_any_size(scan: Scan, top: Path, size: int, compress: bool) -> None:
     content = os.urandom(size)
