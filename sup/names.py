@@ -8,6 +8,8 @@ leave the directory: what is lexically safe here is opened component by componen
 import re
 from collections.abc import Iterator
 
+from sup.report import printable
+
 TOP = b"."
 """The collection's top directory, which `upgrade .` lists under this name (SUP 6.1.1)."""
 
@@ -30,12 +32,14 @@ def normalise(name: bytes) -> bytes:
     if not name:
         raise UnsafeName("an empty name is not the name of a file")
     if b"\0" in name:
-        raise UnsafeName(f"the name {name!r} holds a NUL byte")
+        raise UnsafeName(f"the name {printable(name)} holds a NUL byte")
     if name.startswith(b"/"):
-        raise UnsafeName(f"the name {name!r} is absolute; only names below the base directory are allowed")
+        raise UnsafeName(
+            f"the name {printable(name)} is absolute; only names below the base directory are allowed"
+        )
     parts = [part for part in name.split(b"/") if part and part != b"."]
     if b".." in parts:
-        raise UnsafeName(f"the name {name!r} would leave the base directory")
+        raise UnsafeName(f"the name {printable(name)} would leave the base directory")
     return b"/".join(parts) or TOP
 
 

@@ -114,7 +114,7 @@ def _collection(line: bytes, where: str) -> Collection:
     try:
         # The name becomes part of a path on both sides: sup/<collection>/when.
         if normalise(name) != name or name == b".":
-            raise UnsafeName(f"{shown!r} is not in its plain form")
+            raise UnsafeName(f"{shown} is not in its plain form")
     except UnsafeName as error:
         raise SupfileError(f"{where}: not the name of a collection: {error}") from None
 

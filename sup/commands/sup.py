@@ -108,7 +108,7 @@ def _with_hosts(collections: Sequence[Collection]) -> tuple[Collection, ...]:
     if all(collection.hosts for collection in collections):
         return tuple(collections)
     source = supfiles() / "coll.host"
-    known = parse_hosts(_read(str(source), "file of hosts"), str(source))
+    known = parse_hosts(_read(str(source), "file of hosts"), str(source)) if source.exists() else {}
     found = []
     for collection in collections:
         hosts = collection.hosts or known.get(collection.name, ())

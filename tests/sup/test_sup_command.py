@@ -62,11 +62,16 @@ def test_named_collections_and_their_flags(system: Path) -> None:
 
 
 def test_no_host(system: Path) -> None:
-    (system / "coll.host").write_text("")
-    with pytest.raises(NoCollections, match="no host for collection one: add host= to its line, or it to /"):
+    hosts = system / "coll.host"
+    hosts.write_text("")
+    with pytest.raises(NoCollections) as raised:
         collections("-s")
-    (system / "coll.host").unlink()
-    with pytest.raises(NoCollections, match="can't open file of hosts"):
+    assert str(raised.value) == f"no host for collection one: add host= to its line, or it to {hosts}"
+    hosts.unlink()
+    with pytest.raises(NoCollections, match="no host for collection one"):
+        collections("-s")
+    hosts.mkdir()
+    with pytest.raises(NoCollections, match=r"can't open file of hosts .*: Is a directory"):
         collections("-s")
     assert [each.name for each in collections(str(system / "coll.what"))] == [b"what"]  # needs none
 
