@@ -12,7 +12,7 @@ The order of a conversation, as the steps of `Session` below count it:
  4. LOGIN                    -> LOGACK; from here on strings are encrypted if there is a key
  5. REFUSE                   -> LIST
  6. NEED                     -> DENY
- 7. COMPRESS (version 8), then for every file SEND -> RECV, and a last SEND -> RECV of no name
+ 7. COMPRESS (version 8), then for every file SEND -> RECV, and a last SEND -> RECV of no name; RECVs may run ahead
  8. DONE (version 6 on)      -> nothing; before version 6, nothing -> GOAWAY
 
 After a refusal in step 2 or 4 the client sends DONE (version 6 on) or is told GOAWAY. GOAWAY from either side
@@ -67,6 +67,8 @@ from wire.formats.sup import (
 PROGRAM_VERSION = 13
 SCM_VERSION = b"4.3 BSD"
 
+AHEAD = 64
+"""RECVs that may be on their way before the client has asked for them: clients take them as they come (SUP 10.2)."""
 LEFT_OUT_SHOWN = 20
 """Names that cannot be served and are logged, in one session."""
 DONE_NAMES: dict[int, str] = {
@@ -178,6 +180,7 @@ class Session:
         self.began = server.clock()
         self.collection: Collection | None = None
         self.has_slot = False
+        self.asked_for = 0
         self.unserved = 0
 
     async def run(self) -> None:
@@ -388,8 +391,10 @@ class Session:
         return choice
 
     async def _send_all(self, choice: Choice, with_data: bool) -> None:
-        """Answer SEND after SEND; the next batch of files is read while one is sent."""
+        """A RECV for every SEND, once the client has begun to ask; up to AHEAD of them go before it asks, so that one
+        that asks for one at a time is not kept waiting either. The next batch of files is read while one is sent."""
         compress = self.version >= 8 and bool((await self._read("compression check", Compress)).compress)
+        await self._until_asked_for(1)
         reader = Reader(choice.outgoing, with_data, compress, self._left_out)
         start = self.server.in_reading_thread
         batch: list[Sendable] = []
@@ -401,7 +406,8 @@ class Session:
                 if batch:
                     coming = start(reader.batch)
                 for one in batch:
-                    await self._read("receive file request", Send)
+                    if self.progress.sent - self.asked_for >= AHEAD:
+                        await self._until_asked_for(self.progress.sent - AHEAD // 2)
                     await self._send(one)
         except CompressionFailed as error:
             raise GiveUp(str(error)) from error
@@ -411,8 +417,14 @@ class Session:
             if coming is not None:
                 for one in await coming:
                     one.close()
-        await self._read("receive file request", Send)
         self.channel.send(Recv())
+        await self._until_asked_for(self.progress.sent + 1)
+
+    async def _until_asked_for(self, number: int) -> None:
+        """Read SENDs until there were so many."""
+        while self.asked_for < number:
+            await self._read("receive file request", Send)
+            self.asked_for += 1
 
     async def _send(self, one: Sendable) -> None:
         """One RECV. A file that shrinks under way leaves nothing but to close: its length has been announced."""

@@ -18,7 +18,7 @@ from sup.channel import ConnectionClosed, IdleTimeout, UnexpectedMessage
 from sup.cipher import PLAIN_KEY, Cipher
 from sup.config import CollectionConfig, ServerConfig
 from sup.passwords import hash_password
-from sup.server import Server, decrypted, serve
+from sup.server import AHEAD, Server, decrypted, serve
 from tests.sup.scripted import ScriptedChannel
 from wire.formats.errors import Damage, FormatError
 from wire.formats.sup import (
@@ -214,6 +214,28 @@ async def test_surplus_sends_are_drained(site: Site) -> None:
     assert " 0 Success" in site.log()
     await site.after_opening(Refuse(()), wanted, Compress(0), *[Send()] * 1000, SUCCESS)
     assert site.log().endswith(" 3 Premature EOF on network\n")
+
+
+@a
+async def test_files_go_before_they_are_asked_for(site: Site) -> None:
+    """SUP 10.2: not before the first request, never more than so many ahead, and every request is counted."""
+    wanted = [b"data/%03d" % number for number in range(2 * AHEAD)]
+    for name in wanted:
+        (site.base / os.fsdecode(name)).touch()
+    sent_before: list[int] = []
+
+    def asking() -> Send:
+        sent_before.append(len(site.channel.sent) - len(OPENED) - 2)
+        return Send()
+
+    requests = [asking] * (len(wanted) + 1)
+    await site.after_opening(Refuse(()), need(*wanted), Compress(0), *requests, SUCCESS)
+    assert sent_before[:2] == [0, 1 + AHEAD]
+    assert sent_before[-1] == len(wanted) + 1
+    assert all(sent - asked <= AHEAD + 1 for asked, sent in enumerate(sent_before))  # 1: the last, of no name
+    assert " 0 Success" in site.log()
+    await site.after_opening(Refuse(()), need(*wanted), Compress(0), *requests[:-1], SUCCESS)
+    assert " 4 Error reading receive file request from client" in site.log()
 
 
 @a
