@@ -319,6 +319,17 @@ def test_start_up_is_light() -> None:
         assert f"'{heavy}'" not in loaded
 
 
+def test_a_run_loads_no_more_than_it_needs(client: Client) -> None:
+    (client.top / "supfile").write_text(client.line())
+    script = "import sys; from sup.commands.sup import main; main(sys.argv[1:]); print(*sys.modules)"
+    command = [sys.executable, "-c", script, "-P", str(client.top / "supfile")]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "twisted.internet.reactor" in loaded
+    others = {"urllib.request", "email", "rich", "click", "OpenSSL", "passlib", "uvloop"}
+    ours = {"wire.explain", "wire.formats.rpc", "wire.capture", "sup.server", "sup.trace", "emulators"}
+    assert not (others | ours) & set(loaded)
+
+
 def test_another_port(client: Client) -> None:
     ran = client.sup("--port", str(free_port()))
     assert ran.returncode == 1
