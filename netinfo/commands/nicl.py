@@ -161,9 +161,13 @@ def prompted_lines(session: Session, prompt: bool) -> Iterator[str]:
     try:
         while True:
             try:
-                yield input(f"{os.fsdecode(session.shown(session.cwd))} > ")
+                line = input(f"{os.fsdecode(session.shown(session.cwd))} > ")
             except KeyboardInterrupt:  # the line is given up, not the session
                 sys.stdout.write("\n")
+                continue
+            if readline is not None and tells_password(line):
+                readline.remove_history_item(readline.get_current_history_length() - 1)
+            yield line
     except EOFError:
         sys.stdout.write("\n")
     finally:
@@ -171,7 +175,13 @@ def prompted_lines(session: Session, prompt: bool) -> Iterator[str]:
             with suppress(OSError):  # a home that cannot be written to keeps no history
                 readline.set_history_length(PROMPT_LIMIT)
                 readline.write_history_file(history)
-                history.chmod(0o600)  # it may hold passwords
+                history.chmod(0o600)
+
+
+def tells_password(line: str) -> bool:
+    """Whether a line holds a password, which no history shall keep."""
+    name, *operands = line.split() or [""]
+    return BY_NAME.get(name.removeprefix("-")) is BY_NAME["auth"] and len(operands) > 1
 
 
 def _prepare(lines: Any, session: Session, history: Path) -> None:

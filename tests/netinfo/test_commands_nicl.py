@@ -348,9 +348,14 @@ def test_a_terminal_has_a_prompt_with_history_completion_and_ctrl_c(tmp_path: Pa
     terminal.type("read /nowhere\n")
     terminal.says("nicl: /nowhere: No such directory")
     terminal.says("/ > ")
+    terminal.type("auth zed pencil\n")
+    terminal.says("No such user")
+    terminal.says("/ > ")
     terminal.type("\x04")
     assert terminal.end() == 0
-    assert "create /users/ann uid 101" in (tmp_path / ".nicl_history").read_text().splitlines()
+    history = (tmp_path / ".nicl_history").read_text()
+    assert "create /users/ann uid 101" in history.splitlines()
+    assert "pencil" not in history
 
 
 def test_wrong_usage_and_help(tool: Tool) -> None:
