@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from tests.capture.frames import call, datagrams, ether, ip4, pcap_file, record, reply, segment, udp_packet
 from tests.capture.test_sup import END, built, file, session
 from tests.capture.test_wireshark import as_frame
+from tests.memory import measured, peak
 from wire.formats.netinfo import LookupArgs, LookupBody, NiId, NiStatus, Result
 
 MIB = 1 << 20
@@ -75,29 +74,27 @@ def tcp_traffic(size: int) -> Iterator[bytes]:
             yield made
 
 
-def peak(traffic: Iterator[bytes], *options: str) -> int:
+def held(note: Path, traffic: Iterator[bytes], *options: str) -> int:
     """The most memory, in bytes, that dissecting this traffic took."""
-    command = [sys.executable, "-m", "emulators.cli", "dissect", *options, "-"]
+    command = [*measured("emulators.cli:main", note), "dissect", *options, "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=ROOT)
     assert process.stdin is not None
     with process.stdin as pipe:
         pipe.write(pcap_file().getvalue())
         for one in traffic:
             pipe.write(one)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    assert process.wait(timeout=3600) == 0
+    return peak(note)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("traffic", "filling"), [(rpc_traffic, 8), (sup_traffic, 8), (tcp_traffic, 28)])
 def test_memory_does_not_grow(
-    traffic: Callable[[int], Iterator[bytes]], filling: int, rounds: Callable[[int, int], int]
+    tmp_path: Path, traffic: Callable[[int], Iterator[bytes]], filling: int, rounds: Callable[[int, int], int]
 ) -> None:
     """Beyond the first megabytes, which fill the tables of bounded size; a gigabyte in a soak test."""
-    small = peak(traffic(filling * MIB), "--stats")
-    large = peak(traffic(rounds(2 * filling, 1024) * MIB), "--stats")
+    small = held(tmp_path / "small", traffic(filling * MIB), "--stats")
+    large = held(tmp_path / "large", traffic(rounds(2 * filling, 1024) * MIB), "--stats")
     assert large - small < 16 * MIB, f"{small // MIB} MiB, then {large // MIB} MiB"
 
 

@@ -20,7 +20,7 @@ import pytest_twisted
 from attrs import frozen
 
 from sup.channel import IdleTimeout
-from tests.interop.programs import SUP
+from tests.memory import measured, peak
 from tests.peers import loopback
 from tests.sup.installing import MTIME, changed, directory, file, symlink
 from wire.codec import codec
@@ -283,21 +283,18 @@ def test_no_harm_is_done(tmp_path: Path, hostile: HostileServer) -> None:
         (base / "a").write_text("old")
         lines += f"{name} host={hostile.host} base={base} timeout=0 {case.options}\n"
     (tmp_path / "supfile").write_text(lines)
-    command = [*SUP, "--port", str(hostile.port), "--json", "-S", str(tmp_path / "supfile")]
-    with (tmp_path / "stderr").open("wb") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
-        assert process.stdout is not None
-        printed = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    told = (tmp_path / "stderr").read_text()
-    assert process.returncode == 1, told
+    note = tmp_path / "memory"
+    program = measured("sup.commands.sup:main", note)
+    command = [*program, "--port", str(hostile.port), "--json", "-S", str(tmp_path / "supfile")]
+    ran = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    told = ran.stderr.decode()
+    assert ran.returncode == 1, told
     assert "Traceback" not in told
     assert "\x1b" not in told
-    assert used.ru_maxrss * 1024 < MEMORY
+    assert peak(note) < MEMORY
     assert (tmp_path / "outside/file").read_text() == "precious"
     assert os.listdir(tmp_path / "outside") == ["file"]
-    outcomes = {each["collection"]: each for each in json.loads(printed)}
+    outcomes = {each["collection"]: each for each in json.loads(ran.stdout)}
     for name, case in CASES.items():
         outcome = outcomes[name]
         assert outcome["status"] == case.status, outcome
