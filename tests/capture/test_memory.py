@@ -88,7 +88,7 @@ def held(note: Path, traffic: Iterator[bytes], *options: str) -> int:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("traffic", "filling"), [(rpc_traffic, 8), (sup_traffic, 8), (tcp_traffic, 28)])
+@pytest.mark.parametrize(("traffic", "filling"), [(rpc_traffic, 4), (sup_traffic, 8), (tcp_traffic, 28)])
 def test_memory_does_not_grow(
     tmp_path: Path, traffic: Callable[[int], Iterator[bytes]], filling: int, rounds: Callable[[int, int], int]
 ) -> None:
