@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from netinfo import client
+from netinfo.client.blocking import BlockingNetwork
 from netinfo.commands.servers import default_state, netinfod, nibindd, portmap
 from tests.netinfo.tools import Tool
 from tests.peers import free_port, user_options
@@ -85,7 +86,7 @@ def test_netinfod_serves_a_new_domain_and_keeps_it(tmp_path: Path) -> None:
         assert "exists already" in third.log.read_text()
 
 
-def test_sigint_locks_apple_s_server(tmp_path: Path, tool: Tool) -> None:
+def test_sigint_locks_apple_s_server(tmp_path: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (
         "--state",
         str(tmp_path / "state"),
@@ -102,9 +103,14 @@ def test_sigint_locks_apple_s_server(tmp_path: Path, tool: Tool) -> None:
         refused = tool("niutil", "-create", where, "/users")
         assert (refused.code, "Master server is busy" in refused.err) == (122, True)
         assert "write_locked: Yes (due to SIGINT)" in tool("niutil", "-statistics", where).out
-        running.process.send_signal(signal.SIGINT)
-        running.says(r"(network: unlocked)")
-        assert tool("niutil", "-create", where, "/users").code == 0
+
+        async def unlock(network: BlockingNetwork, seconds: float) -> None:
+            assert seconds == 5.0
+            running.process.send_signal(signal.SIGINT)
+            running.says(r"(network: unlocked)")
+
+        monkeypatch.setattr(BlockingNetwork, "sleep", unlock)
+        assert tool("niutil", "-create", "-R", where, "/users").code == 0, "it has waited and tried again"
         assert running.end() == 0
     wrong = CliRunner().invoke(netinfod, [*command, "--generation", "next"])
     assert (wrong.exit_code, "for --generation apple" in wrong.output) == (2, True)
