@@ -286,7 +286,8 @@ def counted(shark: Shark, path: Path, *filters: str) -> list[int]:
     """How many packets each display filter lets through."""
     told = shark("-r", path, "-q", "-z", ",".join(["io,stat,0", *filters]))
     (row,) = (line for line in told.splitlines() if "<>" in line)
-    return [int(number) for number in row.split("|")[2:] if number.strip()][::2]  # frames, bytes, frames, bytes ...
+    frames_and_bytes = [int(number) for number in row.split("|")[2:] if number.strip()]
+    return frames_and_bytes[::2]
 
 
 @pytest.mark.interop
