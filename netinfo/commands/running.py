@@ -47,6 +47,11 @@ async def beginning_of(
     return starter.bare_clone(host.encode(), await network.resolve(host), server.tag)
 
 
+def unusable(state: Path, error: StoreError | OSError) -> str:
+    """A sentence about databases that cannot be opened."""
+    return f"{state} cannot be used: {error.strerror}." if isinstance(error, OSError) else str(error)
+
+
 async def start_netinfod(
     reactor: Any,
     settings: Settings,
@@ -70,7 +75,7 @@ async def start_netinfod(
     try:
         store, tree = open_database(path, beginning, settings)
     except (StoreError, OSError) as error:
-        raise ProgramError(str(error)) from None
+        raise ProgramError(unusable(state, error)) from None
     server = DomainServer(reactor, tag, tree, settings, store, network)
     await server.start(Ports() if port is None else port)
     if sigint_locks:
@@ -112,7 +117,7 @@ async def start_nibindd(
         await host.start_stored()
     except (StoreError, OSError) as error:
         await host.stop()
-        raise ProgramError(str(error)) from None
+        raise ProgramError(unusable(state, error)) from None
     if not host.servers:
         log.info("no domains yet: `nidomain -m TAG` makes one")
     try:
