@@ -1,130 +1,82 @@
-"""The client's world: connections over TCP, waiting, threads, and which hosts are this machine."""
+"""The world outside the client's rules: connections, threads, waiting, and which hosts are this machine."""
 
 import io
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
-from twisted.internet.defer import ensureDeferred
-from twisted.internet.task import Clock
 
-from sup.channel import Channel
 from sup.commands.network import Connections, is_this_machine, offload, outside
+from sup.trace import TracingChannel
 from sup.upgrade import Unreachable
-from tests.peers import free_port
-from wire.formats.sup import Signon, SignonAck
-from wire.transport.sup_stream import MessageStream, SupListening, listen_sup
-
-ACK = SignonAck(8, 13, b"4.3 BSD", 4711)
+from tests.peers import free_port, loopback
+from wire.transport.message_stream import MessageStream
 
 
-async def greet(stream: MessageStream) -> None:
-    """A server that says who it is, and no more."""
-    await stream.receive_probe()
-    await stream.receive(Signon)
-    stream.send(ACK)
+@pytest.fixture
+def reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor
 
 
-@pytest_twisted.async_yield_fixture
-async def server() -> AsyncIterator[SupListening]:
-    listening = await listen_sup(reactor, "127.0.0.1", 0, greet)
-    yield listening
-    await listening.stop()
-
-
-async def greeted(channel: Channel) -> SignonAck:
-    channel.send_probe()
-    channel.send(Signon(8, 26, b"4.3 BSD"))
-    answer = await channel.receive(SignonAck)
-    await channel.finish()
-    return answer
+@pytest.mark.parametrize(("trace", "kind"), [(0, MessageStream), (2, TracingChannel)])
+@pytest_twisted.ensureDeferred
+async def test_connections(reactor: Any, trace: int, kind: type) -> None:
+    with socket.create_server((loopback(), 0)) as server:
+        host, port = server.getsockname()[:2]
+        told = io.StringIO()
+        channel = await Connections(reactor, port, (), trace, told)(host)
+        assert type(channel) is kind
+        assert (channel.peer.host, channel.peer.port) == (host, port)
+        server.accept()[0].close()
+        await channel.finish()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_connection(server: SupListening) -> None:
-    heard: list[object] = []
-    connect = Connections(reactor, server.address.port, (heard.append,), 0, io.StringIO())
-    assert await greeted(await connect("localhost")) == ACK
-    assert heard
+async def test_a_host_that_cannot_be_reached(reactor: Any) -> None:
+    host, port = loopback(), free_port()
+    with pytest.raises(Unreachable, match=rf"{host}:{port} cannot be reached: connection refused\."):
+        await Connections(reactor, port, (), 0, io.StringIO())(host)
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_connection_that_is_traced(server: SupListening) -> None:
-    told = io.StringIO()
-    assert await greeted(await Connections(reactor, server.address.port, (), 2, told)("127.0.0.1")) == ACK
-    assert told.getvalue() == "SCM Writing message 101\nSCM Reading message 102\n"
+async def test_what_blocks_runs_in_a_thread() -> None:
+    assert await offload(threading.current_thread) is not threading.current_thread()
+
+    def fail() -> None:
+        raise OSError(5, "no")
+
+    with pytest.raises(OSError, match="no"):
+        await offload(fail)
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
-async def test_hosts_that_cannot_be_reached(host: str) -> None:
-    connect = Connections(reactor, free_port(), (), 0, io.StringIO())
-    with pytest.raises(Unreachable, match=host):
-        await connect(host)
+async def test_the_world(reactor: Any) -> None:
+    connections = Connections(reactor, 1, (), 0, io.StringIO())
+    world = outside(reactor, connections)
+    assert world.connect is connections
+    assert world.below(1) == 0
+    assert world.is_local is is_this_machine
+    await world.sleep(0)
 
 
-@pytest_twisted.ensureDeferred
-async def test_what_blocks_runs_in_another_thread() -> None:
-    assert await offload(threading.get_ident) != threading.get_ident()
-    with pytest.raises(ZeroDivisionError):
-        await offload(lambda: 1 // 0)
+def test_which_hosts_are_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"here": "here.example.org", "alias": "here.example.org", "there": "there.example.org", "odd": ""}
 
-
-def test_waiting() -> None:
-    clock = Clock()
-    network = outside(clock, Connections(clock, 0, (), 0, io.StringIO()))
-    done = []
-
-    async def wait() -> None:
-        await network.sleep(60)
-        done.append(clock.seconds())
-
-    ensureDeferred(wait())
-    clock.advance(59)
-    assert not done
-    clock.advance(1)
-    assert done == [60]
-    assert {network.below(3) for _ in range(100)} == {0, 1, 2}
-
-
-def named(names: dict[str, str]) -> Callable[..., list[tuple[int, int, int, str, tuple[str, int]]]]:
-    """A resolver that knows canonical names."""
-
-    def look_up(host: str, port: None, flags: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
-        assert flags == socket.AI_CANONNAME
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> list[Any]:
         if host not in names:
-            raise socket.gaierror(socket.EAI_NONAME, "unknown")
-        return [(2, 1, 6, names[host], ("192.0.2.1", 0)), (2, 2, 17, "", ("192.0.2.1", 0))]
+            raise socket.gaierror(socket.EAI_NONAME, "no such host")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, names[host], ("192.0.2.1", 0))]
 
-    return look_up
-
-
-@pytest.mark.parametrize(
-    ("host", "own"),
-    [
-        ("vm", True),
-        ("vm.example", True),
-        ("alias", True),
-        ("localhost", False),
-        ("other", False),
-        ("none", False),
-    ],
-)
-def test_this_machine_is_known_by_its_canonical_name(
-    monkeypatch: pytest.MonkeyPatch, host: str, own: bool
-) -> None:
-    known = {"vm": "vm.example", "vm.example": "vm.example", "alias": "vm.example", "localhost": "localhost",
-             "other": "other.example"}  # fmt: skip
-    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
-    monkeypatch.setattr(socket, "getaddrinfo", named(known))
-    assert is_this_machine(host) is own
-
-
-def test_without_a_resolver_names_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
-    monkeypatch.setattr(socket, "getaddrinfo", named({}))
-    assert is_this_machine("vm")
-    assert not is_this_machine("localhost")
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert [host for host in ("here", "alias", "there", "odd", "nowhere") if is_this_machine(host)] == [
+        "here",
+        "alias",
+    ]
+    monkeypatch.setattr(socket, "gethostname", lambda: "nameless")
+    assert is_this_machine("nameless")
+    assert not is_this_machine("here")

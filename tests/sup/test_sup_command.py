@@ -42,6 +42,12 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _collecting_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` is for a program that is over soon; the tests go on."""
+    monkeypatch.setattr("sup.commands.sup.collect_seldom", lambda: None)
+
+
 def collections(*words: str) -> tuple[Collection, ...]:
     return chosen(parse(words))
 
