@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -58,9 +59,9 @@ class Dissector:
         """The number of the next message."""
         self._conversations = 0
         self._reassembler = Reassembler(self._opened)
-        self._flows: dict[tuple[bytes, bytes, int, int], tuple[RpcFollower, bool]] = {}
-        self._callers: dict[_Side, RpcFollower] = {}
-        self._servers: dict[_Side, None] = {}
+        self._flows: OrderedDict[tuple[bytes, bytes, int, int], tuple[RpcFollower, bool]] = OrderedDict()
+        self._callers: OrderedDict[_Side, RpcFollower] = OrderedDict()
+        self._servers: OrderedDict[_Side, None] = OrderedDict()
 
     def messages(self, packets: Iterable[Packet | PacketNotice]) -> Iterator[Message]:
         """The messages of a capture, in the order in which its packets complete them."""
@@ -156,10 +157,10 @@ class Dissector:
         return follower, to_server
 
 
-def _forget_first(table: dict[Any, Any], limit: int) -> None:
+def _forget_first(table: OrderedDict[Any, Any], limit: int) -> None:
     """Drops what was put into a table first, until no more than *limit* are left."""
     while len(table) > limit:
-        del table[next(iter(table))]
+        table.popitem(last=False)
 
 
 Reader = RecordReader | SupReader

@@ -9,6 +9,7 @@ first segment.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -113,7 +114,7 @@ class Reassembler:
 
     def __init__(self, opened: Callable[[Opening], Sink]) -> None:
         self._opened = opened
-        self._flows: dict[_Key, tuple[_Connection, int]] = {}
+        self._flows: OrderedDict[_Key, tuple[_Connection, int]] = OrderedDict()
         self._held = 0  # bytes that wait, in all connections
 
     def segment(self, segment: Segment) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from wire.capture.messages import CallRecord, Conversation, Head, Message, Notice, Parse, RpcMessage
@@ -128,7 +129,8 @@ class RpcFollower:
         self._conversation = conversation
         self._emit = emit
         self._numbered = numbered
-        self._calls: dict[int, CallRecord] = {} if caller is None else caller._calls
+        # Ordered: a plain dictionary looks ever longer for its first key while first keys are being deleted.
+        self._calls: OrderedDict[int, CallRecord] = OrderedDict() if caller is None else caller._calls
 
     @property
     def protocol(self) -> str:
@@ -206,7 +208,7 @@ class RpcFollower:
                 return
             del calls[xid]
         elif len(calls) >= MAX_CALLS:
-            del calls[next(iter(calls))]
+            calls.popitem(last=False)
         calls[xid] = CallRecord(message.number, message.time, message.frame, digest, head)
 
     def _reply(self, message: RpcMessage, xid: int, head: Head) -> Parse | None:
