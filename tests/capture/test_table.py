@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from tests.capture.frames import call, datagrams, messages, reply, talk
 from tests.capture.test_recording import secret_call
@@ -24,9 +26,6 @@ from wire.capture.table import cell, row, schema, write_table
 from wire.formats.netinfo import LookupArgs, LookupBody, NiId, NiStatus, Result
 from wire.formats.record import View
 from wire.formats.rpc import Procedure
-
-pa = pytest.importorskip("pyarrow", reason="the extra `table` is not installed")
-parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `table` is not installed")
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 PROCEDURES = [procedure for program in PROGRAMS.values() for procedure in program.procedures]
