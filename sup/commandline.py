@@ -52,7 +52,8 @@ For the whole run:
   --no-fsync        leave it to the system when files reach the disk
   --progress, --no-progress   a progress bar [default: on a terminal]
   --json            what came of each collection, as JSON on standard output
-  --pcap FILE       record the conversation in FILE
+  --pcap FILE       record the conversation in FILE, as pcapng, readable by you alone
+  --redact          blank names and passwords of logins in the recording
   --version         the version of this program
   --help            this text
 
@@ -91,6 +92,7 @@ class Invocation:
     """None: on a terminal."""
     json: bool = False
     pcap: str | None = None
+    redact: bool = False
     show: str | None = None
     """`help` or `version`: nothing is to be done."""
 
@@ -213,6 +215,7 @@ _SWITCHES: dict[str, tuple[str, Any]] = {
     "--progress": ("progress", True),
     "--no-progress": ("progress", False),
     "--json": ("json", True),
+    "--redact": ("redact", True),
     "--help": ("show", "help"),
     "--version": ("show", "version"),
 }

@@ -14,6 +14,7 @@ from netinfo.commands.options import (
     JSON,
     PASSWORD,
     PCAP,
+    REDACT,
     TIMEOUT,
     Arguments,
     Option,
@@ -51,7 +52,7 @@ ALIAS = Option(("-a",), "register ALIAS as another tag of the domain served as T
 CLONE = Option(("-c",), "make a clone called TAG of the domain that MASTER serves as MASTERTAG")
 OPERATIONS = (LIST, GET, MASTER, DESTROY, UNREGISTER, ALIAS, CLONE)
 ROOT_PROMPT = Option(("-p",), "give the password of HOST's root, which Apple's binders accept from anywhere")
-OPTIONS = (ROOT_PROMPT, PASSWORD, TIMEOUT, PCAP, JSON)
+OPTIONS = (ROOT_PROMPT, PASSWORD, TIMEOUT, PCAP, REDACT, JSON)
 
 HELP = manual(
     """usage: nidomain -l [HOST]

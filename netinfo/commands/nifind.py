@@ -14,6 +14,7 @@ from netinfo.commands.options import (
     JSON,
     PATHS,
     PCAP,
+    REDACT,
     TAGGED,
     TIMEOUT,
     Option,
@@ -31,7 +32,7 @@ ALL = Option(("-a",), "search the whole tree of domains below the root, too")
 NO_LOCAL = Option(("-n",), "leave out the local domains")
 VERBOSE = Option(("-v",), "say where the directory was not found, too")
 PRINT = Option(("--print", "-p"), "print the directory")
-OPTIONS = (ALL, NO_LOCAL, VERBOSE, PRINT, TAGGED, TIMEOUT, PCAP, JSON)
+OPTIONS = (ALL, NO_LOCAL, VERBOSE, PRINT, TAGGED, TIMEOUT, PCAP, REDACT, JSON)
 TIMEOUT_DEFAULT = 2.0
 DEPTH = 32
 

@@ -36,8 +36,9 @@ PASSWORD = Option(("-P",), "the password itself; others can see it while the too
 TIMEOUT = Option(("-T",), "seconds to wait for a server (default 30)", "SECONDS")
 JSON = Option(("--json",), "print JSON")
 SHOW_HELP = Option(("-h", "-help", "--help"), "show this help")
-PCAP = Option(("--pcap",), "record what is sent and received, secrets included, as pcapng", "FILE")
-COMMON = (TAGGED, USER, PROMPT, PASSWORD, TIMEOUT, PCAP)
+PCAP = Option(("--pcap",), "record what is sent and received as pcapng, readable by you alone", "FILE")
+REDACT = Option(("--redact",), "blank passwords and machine names in the recording")
+COMMON = (TAGGED, USER, PROMPT, PASSWORD, TIMEOUT, PCAP, REDACT)
 
 
 @attrs.define

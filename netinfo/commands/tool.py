@@ -30,6 +30,7 @@ from netinfo.commands.options import (
     PASSWORD_VARIABLE,
     PCAP,
     PROMPT,
+    REDACT,
     SHOW_HELP,
     TAGGED,
     TIMEOUT,
@@ -69,15 +70,15 @@ def network(arguments: Arguments) -> BlockingNetwork:
     """A network, recorded if the options say so. Raises `ToolError`."""
     if not arguments.has(PCAP):
         return BlockingNetwork()
-    from wire.capture.writer import Recorder
+    from click import ClickException
 
-    path = Path(arguments.get(PCAP))
+    from wire.capture.recording import Recording
+
+    recording = Recording(Path(arguments.get(PCAP)), arguments.has(REDACT))
     try:
-        recorder = Recorder(path)
-    except OSError as error:
-        raise ToolError(f"{path} cannot be written: {error.strerror}", USAGE) from None
-    _closing.callback(recorder.close)
-    return BlockingNetwork([recorder])
+        return BlockingNetwork(_closing.enter_context(recording.taps()))
+    except ClickException as error:
+        raise ToolError(error.format_message(), USAGE) from None
 
 
 def opener_of(domain: Domain) -> Opener:

@@ -248,7 +248,7 @@ def _recording(invocation: Invocation) -> Iterator[Sequence[Tap]]:
 
     with ExitStack() as stack:
         try:
-            taps = stack.enter_context(Recording(Path(invocation.pcap)).taps())
+            taps = stack.enter_context(Recording(Path(invocation.pcap), invocation.redact).taps())
         except ClickException as error:
             raise NoRecording(error.format_message()) from error
         yield taps

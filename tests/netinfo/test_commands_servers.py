@@ -203,6 +203,24 @@ def test_a_recording_holds_what_was_said(tmp_path: Path, tool: Tool) -> None:
     assert tool("niutil", "-list", "--pcap", "/dev/null/x", place, "/").code == 1
 
 
+@pytest.mark.parametrize(("options", "shown"), [((), True), (("--redact",), False)])
+def test_passwords_in_recordings(
+    tmp_path: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], shown: bool
+) -> None:
+    """What travels is the password's complement (NETINFO 3.3)."""
+    raw, recording = tmp_path / "begin.raw", tmp_path / "client.pcapng"
+    root = '{ "name" = ( "root" ); "uid" = ( "0" ); "passwd" = ( "NXLbV78JSkljA" ); }'
+    raw.write_text(f'{{ CHILDREN = ( {{ "name" = ( "users" ); CHILDREN = ( {root} ); }} ) }}')
+    monkeypatch.setenv("NETINFO_PASSWORD", "secret")
+    command = ("--state", str(tmp_path / "state"), "--port", "0", "--load", str(raw))
+    with program(tmp_path / "log", "netinfod", *command) as running:
+        place = running.says(r"served at (\S+)")
+        listed = tool("niutil", "-list", "-p", "--pcap", str(recording), *options, place, "/")
+        assert listed.code == 0
+        running.end()
+    assert (bytes(255 - byte for byte in b"secret") in recording.read_bytes()) is shown
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [

@@ -30,6 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--progress": {"progress": True},
     "--no-progress": {"progress": False},
     "--json": {"json": True},
+    "--redact": {"redact": True},
 }
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.interop.programs import SUP, OurSupfilesrv, starting_supfilesrv
 from tests.interop.trees import collection, write
 from tests.peers import free_port, loopback, wait_until
+from wire.capture.conversations import dissect
 
 Ran = subprocess.CompletedProcess[str]
 
@@ -259,6 +260,17 @@ def test_recordings(client: Client) -> None:
     ran = client.sup("--pcap", str(client.top / "nowhere/r.pcap"))
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(("option", "shown"), [("--json", True), ("--redact", False)])
+def test_logins_in_recordings(client: Client, option: str, shown: bool) -> None:
+    lines = client.line(options="login=anon password=swordfish")
+    recording = client.top / "r.pcap"
+    assert client.sup("--pcap", str(recording), option, lines=lines).returncode == 0
+    with recording.open("rb") as file:
+        (login,) = [message.value for message in dissect(file) if message.name == "LOGIN"]
+    assert (login.user == b"anon") is shown
+    assert (login.password == b"swordfish") is shown
 
 
 def test_progress(client: Client) -> None:
