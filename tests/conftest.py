@@ -91,6 +91,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests that repeat themselves untraced: traced they take twice the time."""
+    for item in items:
+        if any(item.get_closest_marker(mark) is not None for mark in ("hypothesis", "soak")):
+            item.add_marker(pytest.mark.no_cover)
+
+
 def pytest_collection_finish() -> None:
     """Keep what was imported out of the collections below: each then costs a millisecond, not fifty."""
     gc.collect()

@@ -316,7 +316,6 @@ def test_group_commit_fails_all_that_follows_until_resumed(
 
 
 @pytest.mark.soak
-@pytest.mark.no_cover
 def test_a_hundred_thousand_directories_under_one_parent(
     tmp_path: Path, rounds: Callable[[int, int], int]
 ) -> None:
