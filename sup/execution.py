@@ -1,7 +1,11 @@
 """Shell commands that a list file asks the client to run when a file has changed (SUP 8.7)."""
 
+import os
+import signal
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -32,6 +36,8 @@ class Commands:
         self._allowed = allowed
         self._output = output
         self._running: subprocess.Popen[bytes] | None = None
+        self._ended = False
+        self._starting = threading.Lock()  # so that no command starts after the end
 
     async def run(self, commands: tuple[bytes, ...]) -> None:
         """Runs `commands`, sorted as in the original; failures are reported as problems."""
@@ -46,8 +52,7 @@ class Commands:
                 self._report.problem(f"Execute command could not be started ({error.strerror})")
                 continue
             except BaseException:  # the user has had enough of it
-                if self._running is not None:
-                    self._running.terminate()
+                self._end()
                 raise
             if status < 0:
                 self._report.problem(f"Execute command killed by signal {-status}")
@@ -55,11 +60,23 @@ class Commands:
                 self._report.problem(f"Execute command returned failure status {status}")
 
     def _call(self, command: bytes) -> int:
-        self._running = subprocess.Popen(
-            [b"/bin/sh", b"-c", command],
-            cwd=self._directory,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-        )
+        with self._starting:
+            if self._ended:
+                return 0
+            self._running = subprocess.Popen(
+                [b"/bin/sh", b"-c", command],
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                process_group=0,
+            )
         return self._running.wait()
+
+    def _end(self) -> None:
+        """Ends the command that runs, with all that it started; no other one will start."""
+        with self._starting:
+            self._ended = True
+            if self._running is not None and self._running.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._running.pid, signal.SIGTERM)
