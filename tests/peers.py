@@ -176,6 +176,16 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0, 
         time.sleep(pause)
 
 
+def next_second() -> None:
+    """Wait until a second begins that no change so far was made in, so that times tell before from after.
+
+    Two, for the second before the walk is what our server gives as its scan time.
+    """
+    began = int(time.time())
+    while int(time.time()) < began + 2:
+        time.sleep(0.02)
+
+
 # ---- network namespaces ----------------------------------------------------------------------------------------
 
 CLONE_NEWNET = 0x40000000

@@ -28,7 +28,7 @@ from tests.emulators.running import (
     lab_command,
     running_lab,
 )
-from tests.peers import NetworkNamespace, loopback, peer, user_options, wait_until
+from tests.peers import NetworkNamespace, loopback, next_second, peer, user_options, wait_until
 from wire.transport import account
 
 
@@ -103,6 +103,7 @@ def test_our_netinfo_commands_work_as_typed(lab: RunningLab) -> None:
 def test_our_sup_works_as_typed_and_then_has_nothing_to_do(tmp_path: Path) -> None:
     with running_lab(loopback(), tmp_path / "state") as lab:
         (command,) = [command for command in lab.commands().values() if "--port" in command]
+        next_second()
         first = typed(command)
         assert first.returncode == 0, first.stderr
         assert_is_the_sample(lab)

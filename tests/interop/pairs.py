@@ -6,7 +6,6 @@ tests/interop/conftest.py runs in all of PAIRINGS, one marked `our_server` or `o
 
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -111,13 +110,3 @@ class PairOfOurServer(Pair):
     """A pair whose server is ours."""
 
     server: OurSupfilesrv
-
-
-def next_second() -> None:
-    """Wait until a second begins that no change so far was made in, so that times tell before from after.
-
-    Two, for the second before the walk is what our server gives as its scan time.
-    """
-    began = int(time.time())
-    while int(time.time()) < began + 2:
-        time.sleep(0.02)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.pairs import OURS, REAL_SERVER, Pair, next_second, our_client
+from tests.interop.pairs import OURS, REAL_SERVER, Pair, our_client
 from tests.interop.programs import SUP, run_our_sup
 from tests.interop.trees import odd_tree, snapshot, without_times, write
-from tests.peers import DebianSup, peer, wait_until
+from tests.peers import DebianSup, next_second, peer, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.root]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.interop.pairs import Pair, PairOfOurServer, next_second, our_server
+from tests.interop.pairs import Pair, PairOfOurServer, our_server
 from tests.interop.trees import odd_tree, snapshot, without_times, write
-from tests.peers import wait_until
+from tests.peers import next_second, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.root]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from sup.passwords import hash_password
-from tests.interop.pairs import PairOfOurServer, next_second, our_server
+from tests.interop.pairs import PairOfOurServer, our_server
 from tests.interop.programs import SUPFILESRV, StartServer
 from tests.interop.trees import let_all_in, snapshot, without_times, write
-from tests.peers import peer, wait_until
+from tests.peers import next_second, peer, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.root, our_server]
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 
-from tests.peers import peer
+from tests.peers import loopback, peer
 from tests.transport.raw import HOST, eventually, raw, sleep, within
 from tests.transport.rpc_peers import (
     FAILED,
@@ -148,13 +148,14 @@ async def test_a_call_sent_again_while_it_is_served_is_served_once() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_port_in_use_names_itself_and_leaves_nothing_open() -> None:
+    host = loopback()  # where no connection of another test has the number for its own
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind((HOST, 0))
+        taken.bind((host, 0))
         port = taken.getsockname()[1]
         server = RpcServer([Serving(ECHO)])
-        with pytest.raises(ListenError, match=f"UDP port {port} on {HOST} is already in use"):
-            await server.listen(reactor, HOST, port)
-        await server.listen(reactor, HOST, port, udp=False)
+        with pytest.raises(ListenError, match=f"UDP port {port} on {host} is already in use"):
+            await server.listen(reactor, host, port)
+        await server.listen(reactor, host, port, udp=False)
         await server.stop()
 
 
