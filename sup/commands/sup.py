@@ -224,7 +224,7 @@ def run(invocation: Invocation, collections: Sequence[Collection]) -> int:
     status = tell_failures(outcomes) if told else FAILED
     if failures:
         sys.stderr.write(
-            "sup: interrupted; what came whole is installed, and the next run goes on from there\n"
+            "sup: interrupted; each file is the old one or the new one, and the next run goes on from there\n"
         )
     return FAILED if failures else status
 

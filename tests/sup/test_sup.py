@@ -304,7 +304,7 @@ def test_help_and_version(client: Client) -> None:
 
 
 def test_an_interrupted_run(client: Client) -> None:
-    """Ctrl-C: what came whole stays, nothing is left behind, a command that runs is ended, and the status is 1."""
+    """Ctrl-C: nothing half done is left behind, a command that runs is ended, and the status is 1."""
     collection(client.top / "srv", "upgrade data\nexecute sleep 600; true (data/a)\n")
     write(client.top / "srv", "data/b", b"b")
     (client.top / "supfile").write_text(client.line())
