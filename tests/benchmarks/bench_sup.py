@@ -1,9 +1,9 @@
 """SUP in four pairings of Debian's programs and ours, against an rsync daemon doing the same: one table.
 
-Each figure is the median of RUNS runs in turn on one machine, the slow ones of the original's excepted, which run
-once; what counts are the ratios. The processor's time of a server is the whole of its work for one session; memory
-is the most that our server held in the runs of a row. BENCH_QUICK=1 makes everything small: it shows that the
-benchmark runs, and nothing else.
+Each figure is the median of RUNS runs on one machine, the slow ones of the original's excepted, which run once; the
+pairings take turns, so that a machine that is faster now and then is so for all. What counts are the ratios. The
+processor's time of a server is the whole of its work for one session; memory is the most that our server held in the
+runs of a row. BENCH_QUICK=1 makes everything small: it shows that the benchmark runs, and nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,28 +146,38 @@ Table = dict[str, dict[str, Row]]
 """By case and pairing."""
 
 
-def measure(case: Case, place: Place, runs: int = RUNS) -> dict[str, Row]:
+def measure(case: Case, top: Path, runs: int = RUNS) -> dict[str, Row]:
     """Every pairing in one case. Raises AssertionError if what a client has is not what the server has."""
-    case.prepare(place)
-    rows = {}
-    counted = 0
-    for pairing in PAIRINGS:
-        done: list[Run] = []
-        with pairing.server(place) as server:
-            for _ in range(1 if pairing.name in case.once else runs):
-                counted += 1
-                case.again(place, counted)
-                done.append(run(place, pairing, server))
-            memory = server.peak()
-        assert snapshot(place.cli) == snapshot(place.srv), pairing.name
-        costs = [each.server_cpu for each in done if each.server_cpu is not None]
-        rows[pairing.name] = Row(
-            statistics.median(each.seconds for each in done),
-            statistics.median(each.client_cpu for each in done),
-            statistics.median(costs) if costs else None,
-            memory,
-        )
-    return rows
+    done: dict[str, list[Run]] = {pairing.name: [] for pairing in PAIRINGS}
+    with ExitStack() as stack:
+        places = [stack.enter_context(case.where(top)) for _ in PAIRINGS]
+        case.prepare(places[0])
+        servers = [
+            stack.enter_context(pairing.server(place))
+            for pairing, place in zip(PAIRINGS, places, strict=True)
+        ]
+        for turn in range(runs):
+            for pairing, place, server in zip(PAIRINGS, places, servers, strict=True):
+                if turn == 0 or pairing.name not in case.once:
+                    case.again(place, sum(map(len, done.values())))
+                    done[pairing.name].append(run(place, pairing, server))
+                if turn == 0:
+                    assert snapshot(place.cli) == snapshot(place.srv), pairing.name
+        return {
+            pairing.name: row(done[pairing.name], server.peak())
+            for pairing, server in zip(PAIRINGS, servers, strict=True)
+        }
+
+
+def row(runs: list[Run], memory: int | None) -> Row:
+    """The medians of some runs."""
+    costs = [each.server_cpu for each in runs if each.server_cpu is not None]
+    return Row(
+        statistics.median(each.seconds for each in runs),
+        statistics.median(each.client_cpu for each in runs),
+        statistics.median(costs) if costs else None,
+        memory,
+    )
 
 
 def lines(table: Table) -> Iterator[str]:
@@ -216,8 +226,7 @@ def top() -> Iterator[Path]:
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.key)
 def test_pairings(case: Case, table: Table, top: Path, benchmark: BenchmarkFixture) -> None:
     def everything() -> None:
-        with case.where(top) as place:
-            table[case.name] = measure(case, place)
+        table[case.name] = measure(case, top)
 
     cast(Any, benchmark).pedantic(everything, rounds=1)
     benchmark.extra_info.update({name: attrs.asdict(row) for name, row in table[case.name].items()})
