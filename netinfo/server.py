@@ -55,7 +55,7 @@ def open_database(path: Path, beginning: Branch, settings: Settings) -> tuple[St
         tree = store.load(settings.generation)
         if tree.get(ROOT) is None:
             tree = plant(beginning, settings.generation)
-            store.replace(image_of(tree))
+            store.begin(image_of(tree))
     except BaseException:
         store.close()
         raise

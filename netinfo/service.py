@@ -191,6 +191,8 @@ class DomainService:
         try:
             await keeper.keep(changes)
         except StoreError as error:
+            # A clone is behind now, though its master takes the update for made.
+            self.followers.check_master(trusted=True)
             return Result(NiStatus.NI_NOSPACE if error.full else NiStatus.NI_SYSTEMERR, None)
         self._told(changes)
         return result

@@ -64,9 +64,9 @@ class Store:
         """Open *path*, or make it. Raises StoreError if it is no whole NetInfo database or another server has it."""
         self.path = path
         self._lock = self._take_lock()
+        new = not path.exists() or path.stat().st_size == 0
         try:
             with self._named_errors():
-                new = not path.exists() or path.stat().st_size == 0
                 self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
                 path.chmod(0o600)
                 if new:
@@ -76,6 +76,8 @@ class Store:
                 self._database.execute("PRAGMA synchronous = FULL")
         except BaseException:
             self.close()
+            if new:
+                path.unlink(missing_ok=True)
             raise
 
     def close(self) -> None:
@@ -157,28 +159,38 @@ class Store:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def save(self, commits: Iterable[Commit]) -> None:
-        """Make commits durable, all or none, in one transaction. Raises StoreError, and has saved none."""
+    def begin(self, image: Image) -> None:
+        """Save the first content of a new database. Raises StoreError; the file is then removed, as if there had never
+        been one: an empty one would be in the way of the next attempt.
+        """
+        try:
+            self.save([image])
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            raise
+
+    def save(self, work: Iterable[Commit | Image]) -> None:
+        """Make changes durable, all or none, in one transaction; an image takes the place of all that was before it.
+
+        Raises StoreError, and has saved nothing.
+        """
         latest: dict[int, State] = {}
-        totals = None
-        for commit in commits:
-            totals = commit.totals
-            latest.update((state.number, state) for state in commit.after)
+        totals, anew = None, False
+        for item in work:
+            totals = item.totals
+            if isinstance(item, Image):
+                anew = True
+                latest = {state.number: state for state in item.states}
+            else:
+                latest.update((state.number, state) for state in item.after)
         if totals is None:
             return
         with self._transaction() as database:
+            if anew:
+                database.execute("DELETE FROM directory")
+                database.execute("DELETE FROM vacancy")
             _write(database, latest.values())
             database.execute("UPDATE totals SET checksum = ?, slots = ?, version = ?", attrs.astuple(totals))
-
-    def replace(self, image: Image) -> None:
-        """Make a whole domain durable in place of what was there. Raises StoreError, and has changed nothing."""
-        with self._transaction() as database:
-            database.execute("DELETE FROM directory")
-            database.execute("DELETE FROM vacancy")
-            _write(database, image.states)
-            database.execute(
-                "UPDATE totals SET checksum = ?, slots = ?, version = ?", attrs.astuple(image.totals)
-            )
 
 
 def _write(database: sqlite3.Connection, states: Iterable[State]) -> None:
@@ -275,25 +287,13 @@ class GroupCommit:
                 group, self._waiting = self._waiting, []
                 failure = self._failure
             if failure is None:
-                failure = self._save([item for work, _ in group for item in work])
-                if failure is not None:
+                try:
+                    self._store.save(item for work, _ in group for item in work)
+                except StoreError as error:
+                    failure = error
                     with self._wake:
                         self._failure = failure
             self._deliver(lambda group=group, failure=failure: _tell(group, failure))  # type: ignore[misc]
-
-    def _save(self, work: Sequence[Commit | Image]) -> StoreError | None:
-        """Save commits, and start anew at the latest image, if there is one."""
-        try:
-            images = [index for index, item in enumerate(work) if isinstance(item, Image)]
-            start = images[-1] if images else -1
-            if images:
-                image = work[start]
-                assert isinstance(image, Image)
-                self._store.replace(image)
-            self._store.save(item for item in work[start + 1 :] if isinstance(item, Commit))
-        except StoreError as error:
-            return error
-        return None
 
 
 def _tell(group: Sequence[tuple[object, Done]], failure: StoreError | None) -> None:

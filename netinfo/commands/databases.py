@@ -51,7 +51,7 @@ def import_database(source: Path, state: Path | None, tag: str | None) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = Store(path)
         try:
-            store.replace(image_of(tree))
+            store.begin(image_of(tree))
         finally:
             store.close()
     except (nidb.NidbError, RawFormatError, StoreError, OSError) as error:

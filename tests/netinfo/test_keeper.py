@@ -115,9 +115,16 @@ async def test_a_write_in_the_middle_of_a_failure_fails_at_once(
         monkeypatch.setattr(domain.store, "save", fail)
         first, second = domain.write(b"a"), domain.write(b"b")
         late: list[Deferred[None]] = []
-        first.addErrback(lambda _: late.append(domain.write(b"c")))
+        at_once: list[bool] = []
+
+        def write_more(_: Any) -> None:
+            late.append(domain.write(b"c"))
+            at_once.append(late[0].called)
+
+        first.addErrback(write_more)
         await DeferredList([first, second], consumeErrors=True)
         await DeferredList(late, consumeErrors=True)
+        assert at_once == [True]
         assert domain.domain.tree.checksum == before
 
 
@@ -136,13 +143,20 @@ async def test_a_transfer_that_cannot_be_written_leaves_the_old_domain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with kept(tmp_path) as domain:
-        old = domain.domain.tree
+        domain.domain.tree = old = plant(
+            load(b'{ "name" = ( "old" ); CHILDREN = ( { "name" = ( "users" ); } ) }'), NEXT
+        )
+        await domain.keeper.keep([Replaced(old, image_of(old))])
 
-        def fail(image: Any) -> None:
+        def fail(work: Any) -> None:
             raise StoreError("the disk is gone")
 
-        monkeypatch.setattr(domain.store, "replace", fail)
-        domain.domain.tree = other = plant(load(b"{ }"), NEXT)
-        with pytest.raises(StoreError):
-            await domain.keeper.keep([Replaced(other, image_of(other))])
-        assert domain.domain.tree is old
+        with monkeypatch.context() as broken:
+            broken.setattr(domain.store, "save", fail)
+            for _ in range(2):
+                domain.domain.tree = other = plant(load(b"{ }"), NEXT)
+                with pytest.raises(StoreError):
+                    await domain.keeper.keep([Replaced(other, image_of(other))])
+                assert domain.domain.tree is old
+        await domain.write(b"ann")
+    assert domain.on_disk() == old.checksum

@@ -196,6 +196,15 @@ def test_a_change_that_cannot_be_written_fails(full: bool, status: NiStatus) -> 
     assert not served.told.changes
 
 
+def test_a_clone_that_cannot_store_an_update_asks_its_master() -> None:
+    """The master takes its update for made, so that nobody else would bring it again."""
+    served = Served(clone=True, keeps=True)
+    served.told.keeping = fail(StoreError("the disk is gone"))
+    answering = ensureDeferred(served.raw("CREATE", create(), Address("192.42.172.1", 700)))
+    assert answering.result == Result(NiStatus.NI_SYSTEMERR, None)
+    assert served.told.checks == [True]
+
+
 def password(uid: int, word: bytes) -> Auth:
     return Auth(AuthFlavor.AUTH_SYS, AuthUnix(0, complement(word), uid, 0, ()))
 
@@ -310,6 +319,14 @@ def test_statistics_are_brought_up_to_date_first() -> None:
     served.service.describe = describe
     told = {each.name: each.values for each in served("STATISTICS")}
     assert told[b"connections"] == (b"3", b"4", b"1024", b"0")
+
+
+def test_each_call_of_a_connection_has_its_own_credential() -> None:
+    """The polling clients of Mac OS X ask for the checksum alone with theirs (NETINFO 2.7)."""
+    served = Served(APPLE)
+    short = password(0, b"checksum")
+    asked = [AUTH_NONE, short, AUTH_NONE, short]
+    assert [len(served.raw("STATISTICS", credential=each)) for each in asked] == [44, 1, 44, 1]
 
 
 def test_every_procedure_is_served() -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import attrs
@@ -20,7 +20,7 @@ from netinfo.events import Changed, Replaced
 from netinfo.generation import NEXT
 from netinfo.rawformat import Branch, branch_of, plant
 from netinfo.store import GroupCommit, Store, StoreError
-from netinfo.tree import Commit, Tree, image_of
+from netinfo.tree import Commit, Image, Tree, image_of
 from wire.formats.netinfo import NI_INDEX_NULL, CreateArgs, ListArgs, LookupArgs, NiStatus, Property
 
 ODD = Property(b'\xff\x00odd "\\\n', (b"", b"\xc3\xa9", b"\xe9", b"]", b"\xed\xb3\xa9"))
@@ -50,7 +50,7 @@ def test_new_database_is_empty(tmp_path: Path) -> None:
 def test_whole_domain_comes_back(tmp_path: Path) -> None:
     tree = a_tree()
     store = Store(tmp_path / "t.sqlite")
-    store.replace(image_of(tree))
+    store.save([image_of(tree)])
     store.close()
     store = Store(tmp_path / "t.sqlite")
     assert same(store.load(), tree)
@@ -60,7 +60,7 @@ def test_whole_domain_comes_back(tmp_path: Path) -> None:
 def test_commits_come_back_in_one_transaction(tmp_path: Path) -> None:
     tree = a_tree()
     store = Store(tmp_path / "t.sqlite")
-    store.replace(image_of(tree))
+    store.save([image_of(tree)])
     commits: list[Commit] = []
     leaves = tree.directories[1]
     for where in (0, 1, 3, 3, NI_INDEX_NULL):
@@ -78,7 +78,7 @@ def test_commits_come_back_in_one_transaction(tmp_path: Path) -> None:
 def test_undone_commit_leaves_what_is_stored(tmp_path: Path) -> None:
     tree = a_tree()
     store = Store(tmp_path / "t.sqlite")
-    store.replace(image_of(tree))
+    store.save([image_of(tree)])
     first = tree.write(tree.directories[3], ())
     second = tree.destroy(tree.directories[3])
     tree.undo(second)
@@ -102,7 +102,7 @@ def test_unreachable_place_is_named(tmp_path: Path) -> None:
 
 def filled(path: Path) -> Path:
     store = Store(path)
-    store.replace(image_of(a_tree()))
+    store.save([image_of(a_tree())])
     store.close()
     return path
 
@@ -158,7 +158,7 @@ def test_damaged_content_is_refused(tmp_path: Path, damage: str, sentence: str) 
 def test_damaged_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.sqlite"
     store = Store(path)
-    store.replace(image_of(plant(Branch((), (Branch((ODD,)),) * 2000))))
+    store.save([image_of(plant(Branch((), (Branch((ODD,)),) * 2000)))])
     store.close()
     pages = bytearray(path.read_bytes())
     pages[4096 * 5 : 4096 * 6] = bytes(4096)
@@ -170,7 +170,7 @@ def test_damaged_file_is_refused(tmp_path: Path) -> None:
 def test_full_disk_is_told_and_nothing_saved(tmp_path: Path) -> None:
     tree = a_tree()
     store = Store(tmp_path / "t.sqlite")
-    store.replace(image_of(tree))
+    store.save([image_of(tree)])
     store._database.execute("PRAGMA max_page_count = 8")
     before = image_of(tree)
     commits = [
@@ -186,6 +186,44 @@ def test_full_disk_is_told_and_nothing_saved(tmp_path: Path) -> None:
     store.close()
 
 
+def test_image_and_the_changes_after_it_are_saved_together_or_not_at_all(tmp_path: Path) -> None:
+    """A clone's transfer and the update that follows it may share a transaction."""
+    tree, other = a_tree(), plant(Branch((), (Branch(), Branch())))
+    store = Store(tmp_path / "t.sqlite")
+    store.save([image_of(tree)])
+    store._database.execute("PRAGMA max_page_count = 8")
+    transferred = image_of(other)
+    small = other.write(other.directories[1], (ODD,))
+    big = other.write(other.directories[2], (Property(b"big", (b"x" * 60_000,)),))
+    with pytest.raises(StoreError, match="full"):
+        store.save([transferred, small, big])
+    assert same(store.load(), tree)
+    other.undo(big)
+    store.save([tree.write(tree.directories[1], ()), transferred, small])
+    assert same(store.load(), other)
+    store.close()
+
+
+def test_new_database_that_cannot_be_filled_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "t.sqlite"
+    store = Store(path)
+    store._database.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(StoreError, match="full"):
+        store.begin(image_of(plant(Branch((), (Branch((ODD,)),) * 2000))))
+    store.close()
+    assert not path.exists()
+
+
+def test_every_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    """What survives a loss of power cannot be shown without one: the settings that SQLite promises it for are."""
+    store = Store(tmp_path / "t.sqlite")
+    settings = [
+        store._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+    ]
+    assert settings == ["wal", 2], "2: FULL, the log is synced before COMMIT returns"
+    store.close()
+
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -196,7 +234,7 @@ from wire.formats.netinfo import Property
 store = Store(Path(sys.argv[1]))
 tree = store.load()
 if not tree.directories:
-    store.replace(image_of(plant(Branch())))
+    store.save([image_of(plant(Branch()))])
     tree = store.load()
 number = len(tree.directories)
 while True:
@@ -280,6 +318,34 @@ def test_group_commit_saves_in_order(tmp_path: Path) -> None:
     store.close()
 
 
+def test_changes_that_wait_share_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path / "t.sqlite")
+    owner = Owner(tmp_path / "t.sqlite")
+    sizes: list[int] = []
+    begun, disk = threading.Event(), threading.Event()
+    save = Store.save
+
+    def slow(store: Store, work: Iterable[Commit | Image]) -> None:
+        listed = list(work)
+        sizes.append(len(listed))
+        begun.set()
+        assert disk.wait(30)
+        save(store, listed)
+
+    monkeypatch.setattr(Store, "save", slow)
+    owner.group.submit([owner.create()], owner.results.append)
+    assert begun.wait(30)
+    for _ in range(9):
+        owner.group.submit([owner.create()], owner.results.append)
+    disk.set()
+    owner.group.close()
+    assert owner.results == [None] * 10
+    assert sizes == [1, 9]
+    store = Store(tmp_path / "t.sqlite")
+    assert same(store.load(), owner.domain.tree)
+    store.close()
+
+
 def test_group_commit_fails_all_that_follows_until_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,7 +390,7 @@ def test_a_hundred_thousand_directories_under_one_parent(
         Branch((Property(b"name", (b"h%06d" % n,)), Property(b"uid", (b"%d" % n,)))) for n in range(count)
     )
     store = Store(tmp_path / "t.sqlite")
-    store.replace(image_of(plant(Branch((), (Branch((Property(b"name", (b"big",)),), children),)))))
+    store.save([image_of(plant(Branch((), (Branch((Property(b"name", (b"big",)),), children),))))])
     tree = store.load()
     big = tree.path(b"big")
     assert big is not None
