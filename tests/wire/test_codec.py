@@ -93,6 +93,24 @@ def test_streams_name_damage_alike(name: str, data: st.DataObject) -> None:
     assert outcome(read, raw) == expected
 
 
+def test_a_stream_counts_from_the_beginning_of_the_message() -> None:
+    entries = tuple(sup.ListEntry(b"name%03d" % number, 0o100644, 1, 5) for number in range(100))
+    raw = bytearray(codec(sup.List, SupParams()).build(sup.List(entries, 9)))
+    place = raw.index(b"name060") + 7
+    raw[place] = 9  # the count of its mode
+
+    def read(*pieces: bytearray) -> None:
+        stream = codec(sup.List, SupParams()).stream()
+        for piece in pieces:
+            stream.feed(bytes(piece))
+
+    for cut in (0, 100, 1000, 2000):
+        with pytest.raises(FormatError) as caught:
+            read(raw[:cut], raw[cut : cut + 50], raw[cut + 50 :])
+        error = caught.value
+        assert (error.kind, error.path, error.offset) == (Damage.COUNT, "entries[60].mode", place)
+
+
 DIRECTORIES = tuple(netinfo.Object(netinfo.NiId(number, 1), (), 0, (number,)) for number in range(20_000))
 
 

@@ -42,6 +42,7 @@ class Stream(Generic[T]):
     def __init__(self, resume: Callable[..., Any]) -> None:
         self._resume = resume
         self._run: Any = None
+        self._taken = 0  # bytes before those in `rest`
         self.rest = b""
         self.value: T
 
@@ -58,7 +59,11 @@ class Stream(Generic[T]):
             self.value, end = finished.value
             self.rest = buffer[end:]
             return True
+        except FormatError as error:
+            error.offset += self._taken
+            raise
         self.rest = buffer[done:]
+        self._taken += done
         return False
 
 
