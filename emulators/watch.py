@@ -6,14 +6,14 @@ blanked, and passes each on as soon as it is whole. It remembers a bounded numbe
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 import attrs
 
 from wire.capture.messages import Conversation, Message
 from wire.capture.redact import redacted
-from wire.capture.rpc import RecordReader, RpcFollower
+from wire.capture.rpc import RecordReader, Remembered, RpcFollower
 from wire.capture.sup import Session, SupReader
 from wire.transport.tap import Address, Tap, TapEvent
 
@@ -39,6 +39,7 @@ class Watcher:
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
         self._followed: OrderedDict[tuple[str, frozenset[Address]], _Followed] = OrderedDict()
+        self._remembered: Remembered = deque()
         self._conversations = 0
         self._messages = 0
         self._events = 0
@@ -82,7 +83,7 @@ class Watcher:
         )  # fmt: skip
 
     def _follow_rpc(self, conversation: Conversation, owner: Address) -> _Followed:
-        follower = RpcFollower(conversation, self._tell, self._number)
+        follower = RpcFollower(conversation, self._tell, self._number, self._remembered)
         if conversation.transport == "udp":
             return _Followed(
                 owner, conversation,

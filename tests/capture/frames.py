@@ -133,11 +133,11 @@ def talk(*pieces: tuple[str, bytes], port: int = 700, ends: bool = True) -> list
     return [piece._replace(frame=number, time=number / 10) for number, piece in enumerate(made, 1)]
 
 
-def datagrams(*pieces: tuple[str, bytes]) -> list[Datagram]:
-    """UDP between A's port 700 and B's port 877."""
+def datagrams(*pieces: tuple[str, bytes], port: int = 700) -> list[Datagram]:
+    """UDP between A's *port* and B's port 877."""
     made = []
     for number, (who, data) in enumerate(pieces, 1):
-        ends = (A, B, 700, 877) if who == "client" else (B, A, 877, 700)
+        ends = (A, B, port, 877) if who == "client" else (B, A, 877, port)
         made.append(Datagram(number, number / 10, *ends, data, 0, ""))
     return made
 

@@ -81,6 +81,13 @@ def test_datagrams() -> None:
     tap(event("datagram", True, reply("PING"), "udp"))
     assert heard.events[0].data == secret_call().replace(SECRET, b"*" * len(SECRET))
     assert heard.events[1].data == reply("PING")
+    for other in (
+        b"\0\1joe\0swordfish",
+        b"USER joe PASS swordfish, and more words than a header has",
+        secret_call()[:40],
+    ):
+        tap(event("datagram", False, other, "udp"))
+    assert len(heard.events) == 2
 
 
 @given(st.integers(1, 200))

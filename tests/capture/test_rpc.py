@@ -244,12 +244,37 @@ def test_a_fragment_longer_than_any_record() -> None:
     assert told(found)[0].startswith("a fragment claims 2,147,483,647 bytes")
 
 
+def test_a_record_of_countless_fragments_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark alone costs four bytes to send and far more to keep: a gigabyte of zeros must not fill the memory."""
+    monkeypatch.setattr(followed, "MAX_FRAGMENTS", 20)
+    found = messages(talk(("client", record(PING) + bytes(4 * 21) + record(ASK))))
+    assert [message.name for message in rpcs(found)] == ["PING", "LOOKUP"]
+    assert told(found)[0].startswith("a record comes in more than 20 fragments")
+    found = messages(talk(("client", bytes(4 * 19) + record(PING))))
+    assert [message.name for message in rpcs(found)] == ["PING"]
+
+
+NOT_THERE = ("its call is not in the capture, so its results cannot be read",)
+
+
 def test_calls_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followed, "MAX_CALLS", 20)
     asked = [("client", call("PING", xid=number)) for number in range(21)]
     found = messages(datagrams(*asked, ("server", reply("PING", xid=0)), ("server", reply("PING", xid=1))))
-    assert found[-2].notes == ("its call is not in the capture, so its results cannot be read",)
+    assert found[-2].notes == NOT_THERE
     assert found[-1].name == "PING"
+
+
+def test_calls_of_all_conversations_together_are_not_remembered_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(followed, "MAX_CALLS", 20)
+    pairs = [datagrams(("client", PING), ("server", PONG), port=700 + number) for number in range(21)]
+    again = datagrams(
+        ("client", ASK), port=720
+    )  # the same xid in a second call, which takes the place of the first
+    found = messages([*(pair[0] for pair in pairs), pairs[0][1], pairs[1][1], *again, pairs[2][1]])
+    assert [one.notes for one in found[21:]] == [NOT_THERE, (), (), ()]
 
 
 @given(st.binary(max_size=120), st.binary(max_size=60))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ from wire.capture.files import Notice as PacketNotice
 from wire.capture.messages import Conversation, Message, Notice
 from wire.capture.packets import Datagram, Packet, Segment, read_packets
 from wire.capture.reassembly import Opening, Reassembler
-from wire.capture.rpc import PROGRAM_NUMBERS, RecordReader, RpcFollower, is_call, is_reply
+from wire.capture.rpc import PROGRAM_NUMBERS, RecordReader, Remembered, RpcFollower, is_call, kind_of
 from wire.capture.sup import CLIENT_TYPES, PROBES, OpenFile, Session, SupReader, begins, first_message
 from wire.formats import rpc
 
@@ -57,6 +57,7 @@ class Dissector:
         self._emit = self._found.append
         self.numbered = itertools.count(1).__next__
         """The number of the next message."""
+        self.remembered: Remembered = deque()
         self._conversations = 0
         self._reassembler = Reassembler(self._opened)
         self._flows: OrderedDict[tuple[bytes, bytes, int, int], tuple[RpcFollower, bool]] = OrderedDict()
@@ -138,7 +139,7 @@ class Dissector:
             caller = self._callers.get((packet.destination, packet.destination_port))
             if caller is None or not caller.awaits(payload):
                 caller = None
-                if (packet.source, packet.source_port) not in self._servers or not is_reply(payload):
+                if (packet.source, packet.source_port) not in self._servers or kind_of(payload) != "reply":
                     return None
         client: _Side = (packet.source, packet.source_port)
         server: _Side = (packet.destination, packet.destination_port)
@@ -147,7 +148,7 @@ class Dissector:
         program = PROGRAM_NUMBERS.get(int.from_bytes(payload[12:16], "big")) if to_server else None
         name = program.name if program is not None else caller.protocol if caller is not None else "rpc"
         conversation = self.conversation(name, "udp", client, server, packet.time, packet.comment)
-        follower = RpcFollower(conversation, self._emit, self.numbered, caller)
+        follower = RpcFollower(conversation, self._emit, self.numbered, self.remembered, caller)
         self._flows[client[0], server[0], client[1], server[1]] = (follower, True)
         self._flows[server[0], client[0], server[1], client[1]] = (follower, False)
         if to_server:
@@ -247,7 +248,7 @@ class Connection:
             name or protocol, "tcp", caller, server, opening.time, opening.comment
         )
         if protocol == "rpc":
-            follower = RpcFollower(conversation, self._emit, dissector.numbered)
+            follower = RpcFollower(conversation, self._emit, dissector.numbered, dissector.remembered)
             readers: list[Reader] = [
                 RecordReader(follower, conversation, side, self._emit, dissector.numbered, searching)
                 for side in (True, False)

@@ -21,6 +21,7 @@ from wire.capture.conversations import Connection, Dissector
 from wire.capture.messages import Message
 from wire.capture.reassembly import Opening
 from wire.capture.redact import redact_record, redacted
+from wire.capture.rpc import kind_of
 from wire.capture.writer import Recorder, packed_pair
 from wire.transport.tap import Address, Tap, TapEvent
 
@@ -75,16 +76,18 @@ class Redacting:
 
     def __init__(self, tap: Tap) -> None:
         self._tap = tap
+        self._dissector = Dissector()
         self._connections: dict[tuple[Address, Address], _Watched] = {}
 
     def __call__(self, event: TapEvent) -> None:
         """Takes one event of a transport."""
         if event.transport == "udp":
-            self._tap(attrs.evolve(event, data=redact_record(event.data)))
+            if kind_of(event.data):
+                self._tap(attrs.evolve(event, data=redact_record(event.data)))
             return
         key = (event.local, event.remote)
         if event.kind == "open" or key not in self._connections:
-            self._connections[key] = _Watched(self._tap, event)
+            self._connections[key] = _Watched(self._tap, self._dissector, event)
         watched = self._connections[key]
         if event.kind == "data":
             watched.data(event)
@@ -98,7 +101,7 @@ class Redacting:
 class _Watched:
     """One connection, followed as a capture of it would be."""
 
-    def __init__(self, tap: Tap, event: TapEvent) -> None:
+    def __init__(self, tap: Tap, dissector: Dissector, event: TapEvent) -> None:
         self._tap = tap
         outgoing = event.outgoing if event.kind == "open" else event.local.port > event.remote.port
         self._client_is_local = outgoing
@@ -115,7 +118,7 @@ class _Watched:
             event.kind == "open",
             event.service,
         )
-        self._connection = Connection(Dissector(), opening, self._emit)
+        self._connection = Connection(dissector, opening, self._emit)
 
     def data(self, event: TapEvent) -> None:
         self._event = event

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from wire.capture.messages import CallRecord, Conversation, Head, Message, Notice, Parse, RpcMessage
@@ -27,8 +27,10 @@ PROGRAMS: Mapping[tuple[int, int], Program] = {(p.number, p.version): p for p in
 PROGRAM_NUMBERS: Mapping[int, Program] = {program.number: program for program in PROGRAMS.values()}
 MAX_RECORD = 64 << 20
 """Longest record that is put together, in bytes."""
-MAX_CALLS = 4096
-"""Calls remembered in one conversation."""
+MAX_FRAGMENTS = 65_536
+"""Most fragments of one record; real ones have a kilobyte and more."""
+MAX_CALLS = 32_768
+"""Calls remembered, of all conversations together."""
 
 _MARK = struct.Struct(">I")
 _CALL_HEAD = struct.Struct(">IIII")  # xid, type, RPC version, program: what tells a call before it is parsed
@@ -55,12 +57,12 @@ def inner_procedure(arguments: CallitArgs) -> Procedure | None:
     return program.by_number.get(arguments.procedure) if program is not None else None
 
 
-def is_reply(data: bytes) -> bool:
-    """Whether a datagram has the whole header of a reply."""
+def kind_of(data: bytes) -> str:
+    """``call`` or ``reply``, if a datagram has the whole header of one; else empty."""
     try:
-        return read_head(data).kind == "reply"
+        return read_head(data).kind
     except FormatError:
-        return False
+        return ""
 
 
 _heads: dict[bytes, Head] = {}
@@ -113,10 +115,15 @@ def _reply_status(reply: rpc.Reply) -> str:
     return str(getattr(status, "name", status))
 
 
+Remembered = deque[tuple[dict[int, CallRecord], int, CallRecord]]
+"""The calls of all conversations, the oldest first: where each is kept, its xid, and the call."""
+
+
 class RpcFollower:
     """The calls and replies of one conversation. `numbered` gives each message its number as it is made.
 
-    `caller` is given where the replies answer the calls of another conversation, such as a broadcast.
+    `remembered` is what the conversations of a capture share. `caller` is given where the replies answer the calls of
+    another conversation, such as a broadcast.
     """
 
     def __init__(
@@ -124,13 +131,14 @@ class RpcFollower:
         conversation: Conversation,
         emit: Emit,
         numbered: Callable[[], int],
+        remembered: Remembered | None = None,
         caller: RpcFollower | None = None,
     ) -> None:
         self._conversation = conversation
         self._emit = emit
         self._numbered = numbered
-        # Ordered: a plain dictionary looks ever longer for its first key while first keys are being deleted.
-        self._calls: OrderedDict[int, CallRecord] = OrderedDict() if caller is None else caller._calls
+        self._remembered: Remembered = deque() if remembered is None else remembered
+        self._calls: dict[int, CallRecord] = {} if caller is None else caller._calls
 
     @property
     def protocol(self) -> str:
@@ -173,7 +181,7 @@ class RpcFollower:
         try:
             head = read_head(record)
         except FormatError as damage:
-            message.damage = damage
+            message.damage = damage.with_traceback(None)  # which would hold this message, and all its bytes
             self._emit(message)
             return
         message.head = head
@@ -188,7 +196,7 @@ class RpcFollower:
             try:
                 message.body, end = parse(record, head.size)
             except FormatError as damage:
-                message.damage = damage
+                message.damage = damage.with_traceback(None)
             else:
                 if end != len(record):
                     message.damage = FormatError(Damage.TRAILING, "", end)
@@ -197,19 +205,21 @@ class RpcFollower:
         self._emit(message)
 
     def _call(self, message: RpcMessage, xid: int, head: Head) -> None:
-        calls = self._calls
+        """Remembers the call, if it is not known already, and forgets the oldest."""
+        calls, remembered = self._calls, self._remembered
         known = calls.get(xid)
         digest = hash(message.record)
-        if known is not None:
-            if known.digest == digest:
-                answered = ", which was answered" if known.replies else ""
-                message.again = known.number
-                message.notes += (f"sends call {known.number} again{answered}",)
-                return
-            del calls[xid]
-        elif len(calls) >= MAX_CALLS:
-            calls.popitem(last=False)
-        calls[xid] = CallRecord(message.number, message.time, message.frame, digest, head)
+        if known is not None and known.digest == digest:
+            answered = ", which was answered" if known.replies else ""
+            message.again = known.number
+            message.notes += (f"sends call {known.number} again{answered}",)
+            return
+        calls[xid] = call = CallRecord(message.number, message.time, message.frame, digest, head)
+        remembered.append((calls, xid, call))
+        if len(remembered) > MAX_CALLS:
+            place, number, oldest = remembered.popleft()
+            if place.get(number) is oldest:
+                del place[number]
 
     def _reply(self, message: RpcMessage, xid: int, head: Head) -> Parse | None:
         """Finds the call; returns the parser of its results, if there are any."""
@@ -303,12 +313,13 @@ class RecordReader:
                 return len(data)
             word = int.from_bytes(self._buffer, "big")
             self._last, self._left = bool(word & _LAST), word & ~_LAST
+            too_much = ""
             if self._size - 4 * len(self._marks) + self._left > MAX_RECORD:
-                self._lose(
-                    f"a fragment claims {self._left:,} bytes, which is more than a record may have",
-                    time,
-                    frame,
-                )
+                too_much = f"a fragment claims {self._left:,} bytes, which is more than a record may have"
+            elif len(self._marks) == MAX_FRAGMENTS:
+                too_much = f"a record comes in more than {MAX_FRAGMENTS:,} fragments"
+            if too_much:
+                self._lose(too_much, time, frame)
                 self._searching = True
                 return position + wanted
             self._inside = True

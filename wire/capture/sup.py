@@ -241,7 +241,7 @@ class SupReader:
             if not self._stream.feed(data):
                 return b""
         except FormatError as damage:
-            self._deliver(None, time, frame, (), damage)
+            self._deliver(None, time, frame, (), damage.with_traceback(None))
             self._lose(
                 "the next message cannot be found; looking for a packet that begins with one", time, frame
             )
