@@ -113,6 +113,29 @@ def test_pcapng_with_two_interfaces_clocks_and_a_comment(order: str) -> None:
     ]
 
 
+def test_pcapng_with_an_interface_of_another_kind() -> None:
+    """Wireshark can record USB or Bluetooth beside Ethernet: what is known is read all the same."""
+    usb, other = 189, enhanced(0, 1, b"not IP")
+    data = (
+        section()
+        + interface(usb)
+        + interface(101)
+        + other
+        + enhanced(1, 2, UDP4)
+        + other
+        + enhanced(1, 3, UDP4)
+    )
+    notice, *found = read_packets(io.BytesIO(data))
+    assert isinstance(notice, Notice)
+    assert notice.reason.startswith("link type 189 is not known here")
+    assert [packet.frame for packet in found] == [2, 4]
+
+
+def test_pcapng_without_any_interface_that_is_known() -> None:
+    with pytest.raises(CaptureError, match="link type 105 is not known"):
+        list(read_packets(io.BytesIO(section() + interface(105) + enhanced(0, 1, UDP4))))
+
+
 def test_pcapng_sections_of_both_byte_orders_in_one_file() -> None:
     data = b"".join(
         section(order) + interface(101, order=order) + enhanced(0, 1, UDP4, order=order)

@@ -132,11 +132,28 @@ class _Interface:
     snap: int = 0
 
 
+class _Others:
+    """Link types of a file that are not known here, beside such as are."""
+
+    def __init__(self) -> None:
+        self._told: set[int] = set()
+
+    def met(self, frame: Frame, interfaces: list[_Interface]) -> Notice | None:
+        """A notice at the first packet of each. Raises CaptureError where there is no other link type."""
+        if all(interface.link not in LINKS for interface in interfaces):
+            _check_link(frame.link)
+        if frame.link in self._told:
+            return None
+        self._told.add(frame.link)
+        return Notice(frame.number, frame.time, f"{_unknown(frame.link)}: its packets are passed over")
+
+
 def _read_pcapng(file: BinaryIO) -> Iterator[Frame | Notice]:
     """The blocks of a pcapng file whose first type word has been read (draft-ietf-opsawg-pcapng)."""
     number, time = 0, 0.0
     order = "<"
     interfaces: list[_Interface] = []
+    others = _Others()
     kind = pcapng.PCAPNG_BT_SHB
     first = True
     while True:
@@ -177,14 +194,16 @@ def _read_pcapng(file: BinaryIO) -> Iterator[Frame | Notice]:
             yield Notice(number, time, f"the file is cut short after packet {number}")
             return
         if kind == pcapng.PCAPNG_BT_IDB:
-            interface = _interface(body, order)
-            _check_link(interface.link)
-            interfaces.append(interface)
+            interfaces.append(_interface(body, order))
         elif kind in _PACKET_BLOCKS:
             number += 1
             frame = _block_packet(kind, body, order, interfaces, number, time)
             time = frame.time
-            yield frame
+            known = (
+                frame if isinstance(frame, Notice) or frame.link in LINKS else others.met(frame, interfaces)
+            )
+            if known is not None:
+                yield known
         head = file.read(4)
         if len(head) < 4:
             if head:
@@ -269,6 +288,8 @@ def _block_packet(
 
 def _check_link(link: int) -> None:
     if link not in LINKS:
-        raise CaptureError(
-            f"link type {link} is not known here (Ethernet, Linux cooked v1 and v2, raw IP, BSD loopback are)"
-        )
+        raise CaptureError(_unknown(link))
+
+
+def _unknown(link: int) -> str:
+    return f"link type {link} is not known here (Ethernet, Linux cooked v1 and v2, raw IP, BSD loopback are)"
