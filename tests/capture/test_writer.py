@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,19 @@ def test_nobody_else_may_read_it(path: Path) -> None:
     fresh = path.with_name("fresh")
     Recorder(fresh).close()
     assert stat.S_IMODE(fresh.stat().st_mode) == 0o600
+
+
+def test_what_is_no_file_keeps_its_mode(path: Path) -> None:
+    """Root may record to /dev/null, or to a pipe that Wireshark reads."""
+    os.mkfifo(path, 0o644)
+    path.chmod(0o644)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        Recorder(path).close()
+        assert os.read(reading, 4) == b"\x0a\x0d\x0d\x0a"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    finally:
+        os.close(reading)
 
 
 def test_handshake_data_and_end(path: Path) -> None:

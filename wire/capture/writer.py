@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import stat
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +44,8 @@ class PcapngFile:
 
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.fchmod(descriptor, 0o600)  # the file may have been there
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # no pipe, and not /dev/null, which is everybody's
+            os.fchmod(descriptor, 0o600)  # the file may have been there
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
         end = pcapng.PcapngOptionLE()
         program = pcapng.PcapngOptionLE(code=_OPTION_PROGRAM, data=b"Ghostports")
