@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -109,6 +110,25 @@ def test_memory_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made._talks) == 5
     assert all(len(talk.asked) <= 5 for talk in made._talks.values())
     assert made.conversations == 20
+
+
+def test_names_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "MAX_NAMES", 5)
+    asked = [
+        call("PING", None, number)[:20] + number.to_bytes(4, "big") + bytes(16) for number in range(100, 140)
+    ]
+    answers = [reply("SELF", Result(cast(NiStatus, number), None), number) for number in range(200, 220)]
+    calls = [call("SELF", NiId(0, 0), number) for number in range(200, 220)]
+    made = figures(
+        messages(
+            datagrams(*(("client", one) for one in [*asked, *calls]), *(("server", one) for one in answers))
+        )
+    )
+    assert len(made.rows) <= 7
+    assert made.rows["netinfo", "others"].calls >= 35
+    assert sum(row.calls for row in made.rows.values()) == 60
+    assert sum(made.statuses.values()) == 20
+    assert made.statuses["netinfo", "others"] == 15
 
 
 @given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=200), st.floats(0.01, 1.0))

@@ -23,6 +23,9 @@ STEPS = 50
 """Buckets of a histogram per factor e, so that a percentile is exact to about two percent."""
 MAX_KNOWN = 1024
 """Conversations, and answers of each, that are remembered to recognise what was asked twice."""
+MAX_NAMES = 1000
+"""Procedures, and statuses, that are counted apart; real programs have a hundred, hostile bytes any number."""
+OTHERS = "others"
 
 
 class Latencies:
@@ -140,14 +143,19 @@ class Statistics:
         key = (message.protocol, message.name)
         row = self.rows.get(key)
         if row is None:
-            row = self.rows[key] = Row(*key)
+            if len(self.rows) >= MAX_NAMES:
+                key = (message.protocol, OTHERS)
+            row = self.rows.setdefault(key, Row(*key))
         row.bytes += message.size
         if message.from_client:
             row.calls += 1
         else:
             row.replies += 1
         if message.status:
-            self.statuses[message.protocol, message.status] += 1
+            status = (message.protocol, message.status)
+            if len(self.statuses) >= MAX_NAMES and status not in self.statuses:
+                status = (message.protocol, OTHERS)
+            self.statuses[status] += 1
         row.failed += message.failed
         if message.latency is not None and message.latency >= 0:
             row.latencies.add(message.latency)
