@@ -26,15 +26,16 @@ from tests.capture.frames import (
     talk,
     udp_packet,
 )
-from tests.capture.test_sup import HELLO, built, session
+from tests.capture.test_sup import END, HELLO, built, file, session
 from tests.capture.test_wireshark import as_frame
 from tests.peers import free_port, user_options, wait_until
 from wire.capture.commands.replay import replay_command
 from wire.capture.messages import Message
 from wire.capture.replay import Live, ReplayError, compared
+from wire.capture.sup import KEEP_DATA
 from wire.formats.netinfo import LookupArgs, LookupBody, NiId, NiStatus, Property
 from wire.formats.netinfo import Result as NiResult
-from wire.formats.sup import List, ListEntry, SignonAck
+from wire.formats.sup import List, ListEntry, Send, SignonAck
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 Piece = tuple[str, bytes]
@@ -162,6 +163,36 @@ def test_other_file_data(recorded: Callable[..., Path], actor: Callable[..., str
     ran = run(recorded(*session()), "--to", actor(*now))
     assert ran.exit_code == 1
     assert "! data: " in ran.output
+
+
+def test_data_that_is_not_kept_is_compared_too(
+    recorded: Callable[..., Path], actor: Callable[..., str]
+) -> None:
+    data = bytes(KEEP_DATA + 9)
+
+    def said(last: bytes) -> list[Piece]:
+        recv = [("server", built(file(b"d/f", data + last)) + data), ("server", last + END["<"])]
+        halves = [("server", recv[0][1][:40_000]), ("server", recv[0][1][40_000:])]
+        return [*session()[:15], *halves, recv[1], *session()[16:]]
+
+    path = recorded(*said(b"a"))
+    assert run(path, "--to", actor(*said(b"a"))).exit_code == 0
+    assert run(path, "--to", actor(*said(b"b"))).output.count("! data: ") == 1
+
+
+def test_answers_that_come_together(recorded: Callable[..., Path], actor: Callable[..., str]) -> None:
+    """A client that asks for several files at once may get them in one piece: each is compared with its own."""
+    said = session()
+    begin, end = said[:14], said[16:]
+    data = [b"one", b"another one", HELLO]
+    asks = ("client", built(Send()) * len(data))
+    files = b"".join(built(file(b"d/%d" % number, one)) + one + END["<"] for number, one in enumerate(data))
+    pieces = [*begin, asks, ("server", files), *end]
+    ran = run(recorded(*pieces), "--to", actor(*pieces))
+    assert (ran.exit_code, "! " in ran.output) == (0, False), ran.output
+    other = files.replace(b"another", b"ANOTHER")
+    ran = run(recorded(*pieces), "--to", actor(*begin, asks, ("server", other), *end))
+    assert ran.output.count("! data: ") == 1
 
 
 def test_a_server_that_gives_up(recorded: Callable[..., Path], actor: Callable[..., str]) -> None:

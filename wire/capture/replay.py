@@ -136,7 +136,7 @@ class Digests:
     """An opener that keeps a digest of each file's data, in the order in which the files end."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.found: deque[str] = deque()
 
     def __call__(self, conversation: Conversation, recv: sup.Recv) -> _Digest | None:
         return _Digest(self) if recv.size is not None else None
@@ -240,14 +240,13 @@ def _bind_reserved(opened: socket.socket) -> bool:
 
 
 def replay(
-    messages: Iterable[Message], files: Mapping[int, list[str]], lives: Mapping[int, Live]
+    messages: Iterable[Message], files: Mapping[int, deque[str]], lives: Mapping[int, Live]
 ) -> Iterator[Step]:
     """Has conversations again with a live server, step by step in the recorded order.
 
     *lives* are the live sides, by the conversations' numbers; *files* the digests of the recorded files of
     each, in order. A conversation ends early when the server cannot be asked any further.
     """
-    digests = {number: iter(found) for number, found in files.items()}
     ended: set[int] = set()
     for message in messages:
         number = message.conversation.number
@@ -270,8 +269,13 @@ def replay(
             yield Step(message, problem=str(error))
             continue
         found = compared(message, answer)
-        if isinstance(message, SupMessage) and message.data_size is not None:
-            mine, theirs = next(digests.get(number, iter(())), ""), "".join(live.digests.found[-1:])
-            if mine != theirs and not message.notes:
-                found = (*found, Difference("data", mine[:16], theirs[:16], passing=False))
+        mine, theirs = _data(message, files.get(number)), _data(answer, live.digests.found)
+        if mine != theirs and not message.notes and all(one.path != "data" for one in found):
+            found = (*found, Difference("data", mine[:16], theirs[:16], passing=False))
         yield Step(message, answer, found)
+
+
+def _data(message: Message, digests: deque[str] | None) -> str:
+    """The digest of the file that *message* brings, taken out of those of its conversation; empty if it brings none."""
+    brings = isinstance(message, SupMessage) and message.data_size is not None
+    return digests.popleft() if brings and digests else ""

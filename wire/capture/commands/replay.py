@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import deque
 
 import attrs
 import click
@@ -73,7 +74,7 @@ class _Recording:
 
     conversations: dict[int, Conversation] = attrs.field(factory=dict)
     messages: list[Message] = attrs.field(factory=list)
-    digests: dict[int, list[str]] = attrs.field(factory=dict)
+    digests: dict[int, deque[str]] = attrs.field(factory=dict)
 
 
 def _recorded(file: str, follow: tuple[int, ...]) -> _Recording:
