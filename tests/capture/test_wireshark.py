@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 from collections import defaultdict
@@ -15,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.capture.frames import call, ether, ip4, pcap_file, record, reply, segment, talk, udp_packet
-from tests.capture.test_sup import session
+from tests.capture.test_sup import built, session
 from wire.capture.commands import wireshark as command
 from wire.capture.conversations import dissect
 from wire.capture.explanation import explanation
@@ -29,6 +30,7 @@ from wire.formats import xdr
 from wire.formats.netinfo import NETINFO, NiId, NiStatus, Result
 from wire.formats.nibind import NIBIND
 from wire.formats.record import View
+from wire.formats.sup import List, ListEntry
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 PROTOCOLS = ("netinfo", "nibind", "sup")
@@ -337,6 +339,25 @@ def test_records_in_fragments_and_segments_of_any_size(shark: Shark, tmp_path: P
     theirs, _ = seen(shark, path)
     mine, _ = ours(path)
     assert theirs == mine
+
+
+@pytest.mark.interop
+def test_a_list_of_many_names_is_read_in_time(shark: Shark, tmp_path: Path) -> None:
+    """A list is not read anew at each of its segments: four times the names take about four times as long."""
+
+    def spent(names: int) -> float:
+        entries = tuple(ListEntry(b"name/%d" % number, 0o100644, 1, 5) for number in range(names))
+        whole, said = built(List(entries, 9)), session()
+        pieces = [("server", whole[at : at + 1400]) for at in range(0, len(whole), 1400)]
+        frames = [as_frame(one) for one in talk(*said[:10], *pieces, *said[11:])]
+        path.write_bytes(pcap_file(*frames).getvalue())
+        before = os.times().children_user
+        assert counted(shark, path, 'sup.type == "LIST"', f'sup.name == "name/{names - 1}"') == [1, 1]
+        return os.times().children_user - before
+
+    path = tmp_path / "list.pcap"
+    assert spent(2000) < 4 * spent(500) + 0.5
+    assert seen(shark, path)[0] == ours(path)[0]
 
 
 @pytest.mark.interop

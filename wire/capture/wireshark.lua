@@ -837,6 +837,12 @@ local function sup_dissector(spec)
         return false
     end
 
+    local function too_early(tvb, position, way)
+        -- Whether another try at a message that was not whole before is a waste. A long list comes in thousands of segments,
+        -- and each try reads it from its beginning: so only where an end mark ends the segment, or a quarter has come since.
+        return way.tried and tvb:len() - position < way.tried * 1.25 and tvb(tvb:len() - 4, 4):int() ~= -1
+    end
+
     local function dissect(tvb, pinfo, tree)
         local state = state_of(tvb, pinfo)
         local way = state.ways[pinfo.src_port .. " " .. tostring(pinfo.src)]
@@ -889,11 +895,16 @@ local function sup_dissector(spec)
                 way.lost = true
                 return true
             end
+            if too_early(tvb, position, way) and want(tvb, pinfo, position) then
+                return false
+            end
             local reader = Reader.new(tvb, position, params_of(state))
             local node, problem = read(item[2], reader, item[1])
             if problem == "the bytes end inside this field" and want(tvb, pinfo, position) then
+                way.tried = tvb:len() - position
                 return false
             end
+            way.tried = nil
             local line = branch:add(f.type, tvb(position, 4), number)
             show(branch, node, tvb, reader.little)
             way.begun, state.begun = true, true
