@@ -6,6 +6,8 @@ subcommand is a `click.Command`; what it takes and prints is its own module's bu
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -92,6 +94,8 @@ def ghostports() -> None:
 
 def main(argv: list[str] | None = None) -> Any:
     """The console script. Exit codes: 0 done, 1 the operation failed, 2 wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # arrows in Latin-1, or the name of a file that is not UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     return ghostports(argv, prog_name="ghostports")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -57,6 +60,33 @@ def test_several_processes_say_the_same_in_the_same_order(folder: Path, options:
     assert "b.pcap: this pcap file ends inside its file header" in alone.stderr
     assert (alone.exit_code, together.exit_code) == (1, 1)
     assert len(alone.stdout) > 1000
+
+
+@pytest.mark.parametrize("options", [[], ["--json", "--jobs", "2"]])
+def test_names_that_are_not_utf_8(tmp_path: Path, options: list[str]) -> None:
+    for name in ("\udcff.pcap", "b.pcap"):
+        shutil.copy(CAPTURES / "sup" / "s15-refuse.pcap", tmp_path / name)
+    ran = subprocess.run(
+        [sys.executable, "-m", "emulators.cli", "dissect", *options, tmp_path],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"}, cwd=ROOT, capture_output=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert ran.stdout.count(b"\\udcff.pcap") == (25 if "--json" in options else 1)
+    if "--json" in options:
+        assert json.loads(ran.stdout.splitlines()[-1])["file"] == f"{tmp_path}/\udcff.pcap"
+
+
+def test_what_of_a_folder_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(CAPTURES / "sup" / "s15-refuse.pcap", tmp_path / "b.pcap")
+    (tmp_path / "a.pcap").write_bytes(b"")
+    really = Path.open
+
+    def opened(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path.name == "a.pcap":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return really(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
+    assert [one.label for one in sources([str(tmp_path)])] == ["a.pcap", "b.pcap"]
 
 
 def test_files_of_several_captures_are_extracted_apart(folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,14 @@ from click.testing import CliRunner, Result
 
 from tests.capture.frames import ether, ip4, pcap_file, udp_packet
 from tests.capture.test_recording import SECRET, secret_call
-from wire.capture.commands.dissect import dissect
+from wire.capture.commands.dissect import _watched, dissect
 from wire.capture.values import text_of
 
 CAPTURES = Path(__file__).parent.parent / "captures"
+ROOT = Path(__file__).parents[2]
 CALLS, BINDING = CAPTURES / "netinfo" / "next-calls.pcap", CAPTURES / "netinfo" / "next-binding.pcap"
 FRESH, COMPRESS = CAPTURES / "sup" / "s01-fresh.pcap", CAPTURES / "sup" / "s13-compress.pcap"
+SHORT = CAPTURES / "sup" / "s15-refuse.pcap"
 
 
 def run(*arguments: str | Path, stdin: bytes | None = None) -> Result:
@@ -105,6 +110,19 @@ def test_extract(tmp_path: Path) -> None:
     assert "files," in ran.stderr
     assert "is a symbolic link, which is not made" in ran.stderr
     assert run(COMPRESS, "--extract", tmp_path / "out" / "session-1" / "data" / "hi" / "x").exit_code == 1
+    again = run(COMPRESS, "--extract", tmp_path / "out")
+    assert again.exit_code == 1
+    assert (
+        "out cannot be written: it holds the files of an older extraction; name another directory"
+        in again.stderr
+    )
+
+
+def test_extract_one_conversation(tmp_path: Path) -> None:
+    assert run(COMPRESS, "--follow", "1", "--extract", tmp_path / "one").exit_code == 0
+    assert (tmp_path / "one" / "session-1").is_dir()
+    assert run(COMPRESS, "--follow", "2", "--extract", tmp_path / "two").exit_code == 0
+    assert not (tmp_path / "two" / "session-1").exists()
 
 
 @pytest.fixture
@@ -170,6 +188,47 @@ def test_nothing_found() -> None:
     )
 
 
+@pytest.mark.parametrize("options", [["--follow", "99"], ["--where", 'procedure == "CRASHED"']])
+def test_nothing_chosen(options: list[str]) -> None:
+    ran = run(CALLS, *options)
+    assert (ran.exit_code, ran.stdout) == (0, "")
+    assert ran.stderr == "No message is what --follow and --where ask for.\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_large_file_shows_its_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wire.capture.commands.dissect.LARGE", FRESH.stat().st_size)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def shown(path: Path, *, quiet: bool, stream: io.StringIO) -> str:
+        monkeypatch.setattr("sys.stderr", stream)
+        with _watched(str(path), quiet=quiet) as file:
+            assert file.read() == path.read_bytes()
+        return stream.getvalue()
+
+    told = shown(FRESH, quiet=False, stream=Terminal())
+    assert FRESH.name in told
+    assert "13.5/13.5 kB" in told
+    assert shown(FRESH, quiet=True, stream=Terminal()) == ""  # its lines go to the same terminal
+    assert shown(FRESH, quiet=False, stream=io.StringIO()) == ""
+    assert shown(SHORT, quiet=False, stream=Terminal()) == ""  # too small
+
+
+def test_a_terminal_of_another_character_set() -> None:
+    """The lines have arrows in them, which Latin-1 has not."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "emulators.cli", "dissect", FRESH],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"}, cwd=ROOT, capture_output=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert b"\\u2192" in ran.stdout
+    assert ran.stderr == b""
+
+
 def test_a_reader_that_goes_away() -> None:
     class Closed(io.RawIOBase):
         def writable(self) -> bool:
@@ -177,8 +236,6 @@ def test_a_reader_that_goes_away() -> None:
 
         def write(self, data: object) -> int:
             raise BrokenPipeError(32, "Broken pipe")
-
-    import sys
 
     old = sys.stdout
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(Closed(), 16))

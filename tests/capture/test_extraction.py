@@ -107,10 +107,20 @@ def test_a_link_put_there_meanwhile_is_not_followed(tmp_path: Path) -> None:
 def test_a_session_directory_that_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out" / "session-1").mkdir(parents=True)
     (tmp_path / "out" / "session-1" / "mine").write_text("mine")
-    taken, top = extracted(tmp_path, (file(b"mine"), HELLO))
-    assert (top / "mine").read_text() == "mine"
-    assert taken.report.files == 0
+    with pytest.raises(FileExistsError, match="files of an older extraction"):
+        Extraction(tmp_path / "out")
+    taken = Extraction(tmp_path / "new")
+    (tmp_path / "new" / "session-1").mkdir()
+    (tmp_path / "new" / "session-1" / "mine").write_text("mine")
+    assert taken.opened(Conversation(1, "tcp", ("a", 1), ("b", 2), 0.0), file(b"mine")) is None
+    assert (tmp_path / "new" / "session-1" / "mine").read_text() == "mine"
     assert "File exists" in taken.report.problems[0]
+
+
+def test_problems_without_end_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "MAX_PROBLEMS", 3)
+    taken, _ = extracted(tmp_path, *((file(b"../%d" % number), HELLO) for number in range(5)))
+    assert (len(taken.report.problems), taken.report.more) == (3, 2)
 
 
 def test_the_same_name_twice(tmp_path: Path) -> None:

@@ -108,6 +108,12 @@ def test_secrets_are_blanked_before_they_are_written() -> None:
     assert row("f", found)["credential"]["body"]["AuthUnix"]["machine"] != machine
 
 
+def test_a_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    (found,) = messages(datagrams(("client", secret_call())))
+    write_table(tmp_path / "t.parquet", "captures/\udcff.pcap", [found])
+    assert parquet.read_table(tmp_path / "t.parquet")["file"].to_pylist() == ["captures/\\xff.pcap"]
+
+
 def test_nothing_is_left_where_the_table_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").mkdir()
     with pytest.raises(OSError, match="directory"):

@@ -11,21 +11,25 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import attrs
 
 from wire.capture.conversations import dissect
 from wire.capture.extraction import Extraction, Report
 from wire.capture.files import CaptureError, is_capture
-from wire.capture.messages import Message
+from wire.capture.messages import Conversation, Message
 from wire.capture.redact import redacted
 from wire.capture.statistics import Statistics
+from wire.capture.sup import FileData, OpenFile
 from wire.capture.views import View
+from wire.formats.sup import Recv
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 @attrs.frozen
@@ -56,7 +60,15 @@ def sources(paths: Iterable[str]) -> list[Source]:
 
 
 def _captures(directory: Path) -> list[str]:
-    return [str(path) for path in sorted(directory.rglob("*")) if path.is_file() and is_capture(path)]
+    return [str(path) for path in sorted(directory.rglob("*")) if path.is_file() and _is_wanted(path)]
+
+
+def _is_wanted(path: Path) -> bool:
+    """Whether a file of a folder is a capture; one that cannot be read will be named in its turn."""
+    try:
+        return is_capture(path)
+    except OSError:
+        return True
 
 
 @attrs.frozen
@@ -75,7 +87,9 @@ class Told:
     def write(self, out: TextIO) -> None:
         """Writes the text of another process."""
         if self.packed:
-            with gzip.open(io.BytesIO(self.packed), "rt", encoding="utf-8", newline="") as text:
+            with gzip.open(
+                io.BytesIO(self.packed), "rt", encoding="utf-8", errors="surrogatepass", newline=""
+            ) as text:
                 while piece := text.read(1 << 16):
                     out.write(piece)
 
@@ -119,8 +133,17 @@ class Task:
         directory, each = self.extract
         return Extraction(directory / source.label if each else directory)
 
+    def _opener(self, extraction: Extraction) -> OpenFile:
+        """What takes the files of the conversations that are wanted."""
+
+        def opened(conversation: Conversation, recv: Recv) -> FileData | None:
+            wanted = self.follow is None or conversation.number == self.follow
+            return extraction.opened(conversation, recv) if wanted else None
+
+        return opened
+
     def _messages(self, file: BinaryIO, extraction: Extraction | None) -> Iterator[Message]:
-        found = dissect(file, self.decode_as, None if extraction is None else extraction.opened)
+        found = dissect(file, self.decode_as, None if extraction is None else self._opener(extraction))
         if self.redact:
             found = map(redacted, found)
         if self.follow is not None:
@@ -159,7 +182,7 @@ def apart(task: Task, source: Source) -> Told:
     """`Task.tell` for another process: the text comes back in what is told."""
     packed = io.BytesIO()
     with gzip.open(
-        packed, "wt", compresslevel=1, encoding="utf-8", errors="surrogateescape", newline=""
+        packed, "wt", compresslevel=1, encoding="utf-8", errors="surrogatepass", newline=""
     ) as out:
         told = task.tell(source, out)
     return attrs.evolve(told, packed=packed.getvalue())

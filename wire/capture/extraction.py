@@ -8,6 +8,7 @@ overwritten, and modes are never more than the owner's to read and write.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ MAX_FILE = 1 << 31
 """Longest file written, in bytes: what a SUP client could have received plain (SUP 1.4)."""
 MAX_DEPTH = 128
 """Directories below one another."""
+MAX_PROBLEMS = 1000
+"""Problems that are reported in full."""
+SESSION = "session-"
+"""What the name of a session's directory begins with, before the number of the conversation."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -35,11 +40,20 @@ class RefusedName(ValueError):
 
 @attrs.define
 class Report:
-    """What an extraction did: files and bytes written, and a sentence for each thing that it did not do."""
+    """What an extraction did: files and bytes written, and a sentence for each thing that it did not do; `more` such
+    things are only counted."""
 
     files: int = 0
     bytes: int = 0
     problems: list[str] = attrs.field(factory=list)
+    more: int = 0
+
+    def problem(self, sentence: str) -> None:
+        """Notes a thing that was not done."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(sentence)
+        else:
+            self.more += 1
 
 
 def parts_of(name: bytes) -> list[bytes]:
@@ -58,11 +72,15 @@ def parts_of(name: bytes) -> list[bytes]:
 class Extraction:
     """Writes the files of SUP sessions below *directory*, each session in a directory of its own.
 
-    Its `opened` is the `opener` that a dissector calls. Raises OSError if *directory* cannot be made.
+    Its `opened` is the `opener` that a dissector calls. Raises OSError if *directory* cannot be made, or holds what an
+    older extraction left there.
     """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.glob(f"{SESSION}*")):
+            sentence = "it holds the files of an older extraction; name another directory, or remove them"
+            raise FileExistsError(errno.EEXIST, sentence, str(directory))
         self._top = directory
         self._sessions: set[int] = set()
         self.report = Report()
@@ -80,20 +98,20 @@ class Extraction:
                 return _Writer(self, conversation, recv, parts)
             if kind == stat.S_IFLNK:
                 name = os.fsdecode(recv.name)
-                self.report.problems.append(f"{name!r} is a symbolic link, which is not made")
+                self.report.problem(f"{name!r} is a symbolic link, which is not made")
         except (OSError, RefusedName) as error:
-            self.report.problems.append(str(error))
+            self.report.problem(str(error))
         return None
 
     @contextmanager
     def _within(self, conversation: Conversation, parts: list[bytes]) -> Iterator[int]:
         """A descriptor of the directory *parts* of a session, made where it is missing."""
-        session = f"session-{conversation.number}".encode()
+        session = f"{SESSION}{conversation.number}".encode()
         with contextlib.ExitStack() as stack:
             place = os.open(self._top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, place)
             if conversation.number not in self._sessions:
-                os.mkdir(session, 0o700, dir_fd=place)  # an older extraction is left as it is
+                os.mkdir(session, 0o700, dir_fd=place)  # what somebody else made meanwhile is left as it is
                 self._sessions.add(conversation.number)
             for part in (session, *parts):
                 with contextlib.suppress(FileExistsError):
@@ -140,12 +158,12 @@ class _Writer:
         report.bytes += self._size
         problem = reason or self._problem
         if problem:
-            report.problems.append(f"{name!r} is not whole: {problem}")
+            report.problem(f"{name!r} is not whole: {problem}")
         for link in self._recv.links or ():
             try:
                 self._link(parts_of(link))
             except (OSError, RefusedName) as error:
-                report.problems.append(str(error))
+                report.problem(str(error))
 
     def _link(self, parts: list[bytes]) -> None:
         """A further name of the file, as a hard link."""

@@ -244,7 +244,7 @@ def schema() -> Any:
 
 def row(file: str, message: Message) -> dict[str, Any]:
     """One message as a row of the table."""
-    made = {"file": file} | {name: get(message) for name, _, get in _GENERAL}
+    made = {"file": text_of(os.fsencode(file))} | {name: get(message) for name, _, get in _GENERAL}
     value = message.value
     if isinstance(message, RpcMessage):
         if message.head is not None and isinstance(message.head.body, rpc.Call):

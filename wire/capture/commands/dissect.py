@@ -6,8 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -24,6 +22,7 @@ from wire.capture.statistics import Statistics
 from wire.capture.text import plain
 from wire.capture.values import NAMES
 from wire.capture.views import Figures, Json, Lines, Page, Table, View, print_figures
+from wire.lean import collect_seldom
 
 LARGE = 8 << 20
 """Bytes of a file from which on a progress bar is worth its place."""
@@ -104,6 +103,7 @@ def dissect(
     FILE is a pcap or pcapng file, a folder of them, or - for standard input. Prints one line a message: number, seconds
     since the first one, conversation, who, what, result, latency.
     """
+    collect_seldom()
     try:
         found = sources(files)
     except OSError as error:
@@ -131,7 +131,9 @@ def dissect(
     elif stats:
         print_figures(total)
     elif not seen and not failed:
-        click.echo("Nothing of NetInfo, nibind, the portmapper or SUP was found.", err=True)
+        chosen = follow is not None or where is not None
+        nothing = "Nothing of NetInfo, nibind, the portmapper or SUP was found."
+        click.echo("No message is what --follow and --where ask for." if chosen else nothing, err=True)
     sys.exit(1 if failed else 0)
 
 
@@ -150,6 +152,13 @@ def _told(task: Task, found: list[Source], jobs: int, cluster: str | None) -> It
             raise click.UsageError("Choose --jobs or --cluster.")
         yield from _on_cluster(task, found, cluster)
         return
+    yield from _in_processes(task, found, jobs)
+
+
+def _in_processes(task: Task, found: list[Source], jobs: int) -> Iterator[Told]:
+    from concurrent.futures import ProcessPoolExecutor  # takes longer to load than a small capture to dissect
+    from concurrent.futures.process import BrokenProcessPool
+
     with ProcessPoolExecutor(min(jobs, len(found) or 1)) as pool:
         try:
             yield from _progress(in_turn(task, found, pool), len(found), task.view)
@@ -257,3 +266,5 @@ def _report(report: Report, directory: Path | None) -> None:
     click.echo(f"{report.files:,} files, {report.bytes:,} bytes written below {directory}", err=True)
     for problem in report.problems:
         click.echo(f"  {plain(problem)}", err=True)
+    if report.more:
+        click.echo(f"  and {report.more:,} more of this kind", err=True)
