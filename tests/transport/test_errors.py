@@ -1,4 +1,5 @@
 import errno
+import socket
 
 import pytest
 
@@ -21,6 +22,12 @@ from wire.transport.errors import IdleTimeout, ListenError, PeerGoaway, RpcAccep
 def test_why_a_port_is_not_opened(number: int, text: str) -> None:
     error = ListenError("tcp", "127.0.0.1", 111, OSError(number, "x"))
     assert (str(error), error.errno) == (text, number)
+
+
+def test_an_address_that_is_none() -> None:
+    error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    said = str(ListenError("tcp", "nosuch.invalid", 111, error))
+    assert said == "TCP port 111 on nosuch.invalid cannot be opened: Name or service not known."
 
 
 def test_every_accept_status_has_its_sentence() -> None:

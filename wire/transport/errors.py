@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from socket import gaierror
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # SUP's programs do without the formats of RPC, and start sooner
@@ -34,6 +35,8 @@ class ListenError(TransportError):
             text = f"{where} is reserved: only a privileged program may listen there."
         elif error.errno == errno.EADDRNOTAVAIL:
             text = f"{where} cannot be opened: this machine has no such address."
+        elif isinstance(error, gaierror):  # its numbers are not the system's
+            text = f"{where} cannot be opened: {error.strerror}."
         else:
             text = f"{where} cannot be opened: {os.strerror(error.errno) if error.errno else error}."
         super().__init__(text)

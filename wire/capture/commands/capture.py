@@ -20,6 +20,10 @@ class AddressType(click.ParamType[Any]):
         if isinstance(value, tuple):
             return value
         host, _, port = str(value).rpartition(":")
+        try:
+            host.encode("idna")  # as every lookup of a name does, which raises no OSError then
+        except UnicodeError:
+            port = ""
         if not port.isdecimal() or int(port) > 65535:
             self.fail(f"{value!r} is not HOST:PORT", param, ctx)
         return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
