@@ -179,10 +179,12 @@ def test_too_much_waits() -> None:
     assert len(one.gaps) == 1
 
 
-def test_too_much_waits_in_all_connections_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reassembly, "MAX_WAITING_TOTAL", 1000)
+@pytest.mark.parametrize("size", [1, 400])
+def test_too_much_waits_in_all_connections_together(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many segments of one byte take as much room as fewer of some hundred."""
+    monkeypatch.setattr(reassembly, "MAX_WAITING_TOTAL", 2 * (size + reassembly.OVERHEAD))
     first = [segment(bytes(10), 50, port=port) for port in (1, 2, 3)]
-    heard = follow(*first, *(segment(bytes(400), 500, port=port) for port in (1, 2, 3)))
+    heard = follow(*first, *(segment(bytes(size), 500, port=port) for port in (1, 2, 3)))
     assert [one.gaps[0][2] for one in heard] == [
         "not in the capture",
         "not in the capture",

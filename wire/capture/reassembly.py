@@ -23,6 +23,8 @@ MAX_WAITING_SEGMENTS = 2048
 """The same, in segments."""
 MAX_WAITING_TOTAL = 16 << 20
 """Bytes that wait in all connections together; past it, nothing more is waited for."""
+OVERHEAD = 256
+"""What a segment that waits costs beside its bytes; it counts as waiting, too."""
 MAX_CONNECTIONS = 16_384
 """Connections remembered at once; past it, the one that began first is forgotten."""
 PATIENCE, GRACE = 8, 0.01
@@ -220,7 +222,7 @@ class Reassembler:
             payload = payload[late:]
         known = side.waiting.get(sequence)
         if known is None or len(known[0]) < len(payload):
-            more = len(payload) - (len(known[0]) if known else 0)
+            more = len(payload) - len(known[0]) if known else len(payload) + OVERHEAD
             side.held += more
             self._held += more
             side.waiting[sequence] = (payload, missing, fin, segment.time, segment.frame)
@@ -249,8 +251,8 @@ class Reassembler:
                     return
                 entry = side.waiting.pop(first)
             payload, missing, fin, time, frame = entry
-            side.held -= len(payload)
-            self._held -= len(payload)
+            side.held -= len(payload) + OVERHEAD
+            self._held -= len(payload) + OVERHEAD
             if late:
                 missing = max(0, missing - max(0, late - len(payload)))
                 payload = payload[late:]
