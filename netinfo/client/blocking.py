@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ class BlockingNetwork:
 
 
 class TcpLink:
-    """A connection to one program; calls are made one after another."""
+    """A connection to one program; calls are made one after another, those of several threads, too."""
 
     def __init__(self, sock: socket.socket, program: Program, tell: Tell) -> None:
         self._socket = sock
@@ -131,8 +132,13 @@ class TcpLink:
         tell("open", True, b"")
         self._records = RecordReader(REPLY_LIMIT)
         self._xid = int.from_bytes(os.urandom(4), "big")
+        self._busy = threading.Lock()
 
     async def call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
+        with self._busy:
+            return self._call(procedure, argument, credential, patience)
+
+    def _call(self, procedure: Procedure, argument: Any, credential: Auth, patience: float) -> Any:
         self._xid = (self._xid + 1) & 0xFFFFFFFF
         data = build_call(self._xid, self._program, procedure, argument, credential)
         deadline = time.monotonic() + patience

@@ -93,6 +93,11 @@ class Domain:
             self._link.close()
             self._link = None
 
+    def add_servers(self, others: Sequence[ServerName]) -> None:
+        """More servers of the same domain have become known; the connection stays."""
+        self.servers += others
+        self._master = self.servers[0] if len(self.servers) == 1 else None
+
     async def authenticate(self, user: bytes, password: str | bytes) -> None:
         """From now on call as *user*, whose number the domain itself tells (NETINFO 3.3).
 
@@ -115,9 +120,14 @@ class Domain:
     async def _connected(self, patience: float) -> Link:
         if self._pid != os.getpid():  # after a fork the connection is the parent's
             self._link, self._pid = None, os.getpid()
-        if self._link is None:
-            self._link = await connect(self.network, self.servers[0], patience)
-        return self._link
+        link = self._link
+        if link is None:
+            link = await connect(self.network, self.servers[0], patience)
+            other, self._link = self._link, self._link or link
+            if other is not None:  # another call has been faster, and one connection is enough
+                link.close()
+                link = other
+        return link
 
     async def _attempt(self, name: str, argument: Any, patience: float) -> Any:
         """Call the present server; open its connection again once if it turns out to be closed."""
@@ -137,7 +147,9 @@ class Domain:
         try:
             return await link.call(NETINFO.by_name[name], argument, self.credential, patience)
         except BaseException:  # whoever gave up, or aborted, left half a conversation behind
-            self.close()
+            link.close()
+            if self._link is link:  # and not one that another call has opened meanwhile
+                self._link = None
             raise
 
     async def _read(self, name: str, argument: Any) -> Any:

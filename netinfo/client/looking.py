@@ -70,7 +70,8 @@ class View:
         """Numbers and properties of the children, in order."""
         if number in self.known:
             for child in self.known[number].children:
-                yield child, self.known[child].properties
+                if child in self.known:  # old databases list children that are gone (NETINFO 2.6, DESTROY)
+                    yield child, self.known[child].properties
             return
         async for found in read_children(self.domain, NiId(number, 0)):
             yield found

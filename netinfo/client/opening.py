@@ -71,14 +71,16 @@ class Opener:
     async def _open_path(self, path: DomainPath) -> Domain:
         domain = await self.local()
         if path.absolute:
-            domain = (await self.climb(domain))[-1]
+            *below, domain = await self.climb(domain)
+            _close(below)
         for step in path.steps:
             if step == b".":
                 continue
-            if step == b"..":
-                domain = await self.parent(domain)
-            else:
-                domain = await self.child(domain, step)
+            left = domain
+            try:
+                domain = await (self.parent(left) if step == b".." else self.child(left, step))
+            finally:
+                left.close()
         return domain
 
     async def local(self) -> Domain:
@@ -111,7 +113,9 @@ class Opener:
             except NetInfoError as error:
                 if error.status == NiStatus.NI_NETROOT:
                     return chain
+                _close(chain[1:])
                 raise
+        _close(chain[1:])
         raise NetInfoError(NiStatus.NI_NETROOT, f"{domain} has more than {LEVELS} domains above it")
 
     async def parent(self, domain: Domain) -> Domain:
@@ -129,12 +133,16 @@ class Opener:
             waited += PARENT_PAUSE
         nearest = self._server(to_text(binding.address), binding.tag)
         parent = self.at([nearest])
-        known = [self._server(host, tag) for host, tag in await self._servers_of(parent)]
+        try:
+            known = [self._server(host, tag) for host, tag in await self._servers_of(parent)]
+        except BaseException:
+            parent.close()
+            raise
         if (
             nearest in known
         ):  # else the database does not know the address its server was reached at: keep to that one
             known.remove(nearest)
-            parent = self.at([nearest, *known])
+            parent.add_servers(known)
         parent.credential = domain.credential
         return parent
 
@@ -192,7 +200,10 @@ class Opener:
         Names are escaped; a domain that its parent does not list is `###UNKNOWN###`; the root is `/`.
         """
         chain = await self.climb(domain)
-        names = [await self._name_in(parent, child) for child, parent in pairwise(chain)]
+        try:
+            names = [await self._name_in(parent, child) for child, parent in pairwise(chain)]
+        finally:
+            _close(chain[1:])
         return b"/" + b"/".join(reversed(names))
 
     async def _name_in(self, parent: Domain, child: Domain) -> bytes:
@@ -214,6 +225,12 @@ class Opener:
                 if slash and tag == server.tag and name not in (b".", b".."):
                     return escape_domain(name)
         return UNKNOWN
+
+
+def _close(domains: Iterable[Domain]) -> None:
+    """Close the connections of domains that were only on the way."""
+    for domain in domains:
+        domain.close()
 
 
 def _tags(entry: Entry, name: bytes) -> Iterable[bytes]:

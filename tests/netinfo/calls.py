@@ -45,10 +45,17 @@ class FakeNetwork:
     multicall_answer: Callable[[Sequence[Target]], Answer | None] = lambda targets: None
     slept: list[float] = attrs.Factory(list)
     opened: list[Address] = attrs.Factory(list)
+    links: list[FakeLink] = attrs.Factory(list)
+    """The TCP connections that were made."""
 
     async def connect_tcp(self, host: str, port: int, program: Program, patience: float) -> Link:
         self.opened.append(Address(host, port))
-        return FakeLink(self, Address(host, port), program)
+        self.links.append(FakeLink(self, Address(host, port), program))
+        return self.links[-1]
+
+    def still_open(self) -> list[Address]:
+        """Where connections lead that nobody has closed."""
+        return [link.address for link in self.links if not link.closed]
 
     async def connect_udp(self, host: str, port: int, program: Program) -> Link:
         return FakeLink(self, Address(host, port), program)

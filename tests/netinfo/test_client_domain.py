@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from twisted.internet.defer import Deferred
 
 from netinfo.access import HISTORIC, Access, Caller
 from netinfo.client.domain import Domain, Options
@@ -108,6 +109,27 @@ def test_one_connection_serves_all_calls() -> None:
     domain.close()
     run(domain.root())
     assert len(world.network.opened) == 2
+
+
+def test_calls_at_once_come_to_one_connection() -> None:
+    world = World()
+    domain = world.domain("10.0.0.1")
+    connecting: list[Deferred[None]] = []
+    connect = world.network.connect_tcp
+
+    async def slow(host: str, port: int, program: Any, patience: float) -> Any:
+        connecting.append(Deferred())
+        await connecting[-1]
+        return await connect(host, port, program, patience)
+
+    world.network.connect_tcp = slow  # type: ignore[method-assign]
+    calls: list[Any] = [Deferred.fromCoroutine(domain.root()) for _ in range(3)]
+    for each in connecting:
+        each.callback(None)
+    assert [call.result.object for call in calls] == [0, 0, 0]
+    assert len(world.network.still_open()) == 1
+    domain.close()
+    assert world.network.still_open() == []
 
 
 @pytest.mark.parametrize("name", ["ROOT", "WRITE"])

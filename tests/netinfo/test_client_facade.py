@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -52,6 +53,12 @@ def test_a_directory_is_a_dictionary_of_values(lab: client.OpenDomain) -> None:
     assert len(ann) == len(list(ann)) == len(ann.properties)
     assert ann.get("nope", ()) == ()
     assert repr(ann) == f"<directory {ann.id.object} 'ann' of {lab}>"
+
+
+def test_threads_may_share_a_domain(lab: client.OpenDomain) -> None:
+    names = ["ann", "ben", "root"] * 20
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda name: lab[f"/users/{name}"].name, names)) == names
 
 
 def test_directories_lead_to_each_other(lab: client.OpenDomain) -> None:

@@ -128,6 +128,20 @@ def test_everything_comes_in_one_call() -> None:
     assert world.calls == ["READALL"]
 
 
+def test_a_child_that_everything_lacks_is_left_out() -> None:
+    """A NeXT's directory may list children that are gone; READALL sends what is there."""
+    world = World()
+
+    def with_gap(argument: Any) -> Result:
+        result: Result = world.rules.call(NETINFO.by_name["READALL"].number, argument, SUPERUSER)
+        objects = tuple(each for each in result.body.objects if each.id.object != 3)
+        return Result(NiStatus.NI_OK, attrs.evolve(result.body, objects=objects))
+
+    world.instead["READALL"] = with_gap
+    users, _ = run(read_tree(world.domain, NiId(0, 0))).children
+    assert [child.properties[0].values for child in users.children] == [(b"ann",), (b"7",)]
+
+
 def not_allowed(argument: Any) -> Result:
     return Result(NiStatus.NI_PERM, None)
 

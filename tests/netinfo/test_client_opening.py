@@ -108,12 +108,19 @@ class World:
     ],
 )
 def test_domains_are_opened_by_name(name: str, found: str) -> None:
-    assert str(World().open(name)) == found
+    world = World()
+    domain = world.open(name)
+    assert str(domain) == found
+    assert len(world.network.still_open()) == 1, "none of those on the way"
+    domain.close()
+    assert world.network.still_open() == []
 
 
 def test_a_child_that_nobody_serves_is_named() -> None:
+    world = World()
     with pytest.raises(NetInfoError, match=r"child domain nowhere of .*company: No such directory"):
-        World().open("/nowhere")
+        world.open("/nowhere")
+    assert world.network.still_open() == []
 
 
 def test_a_parent_brings_all_its_servers_the_nearest_first() -> None:
@@ -205,7 +212,10 @@ def test_children_are_listed_by_the_names_they_have() -> None:
 )
 def test_the_path_of_a_domain_is_made_of_its_parents_names(name: str, path: bytes) -> None:
     world = World()
-    assert run(world.opener.name_of(world.open(name))) == path
+    domain = world.open(name)
+    assert run(world.opener.name_of(domain)) == path
+    domain.close()
+    assert world.network.still_open() == []
 
 
 def test_a_domain_that_its_parent_does_not_list_is_unknown() -> None:
