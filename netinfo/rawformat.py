@@ -18,6 +18,10 @@ from wire.formats.netinfo import NI_INDEX_NULL, Property
 
 DEPTH_LIMIT = LIMITS.depth
 """Deepest nesting that is read (NETINFO 8)."""
+TOO_LARGE = (
+    f"a server does not take a directory of this size: a name may have {LIMITS.name} bytes, a value {LIMITS.value},"
+    f" a property {LIMITS.values} values, a directory {LIMITS.properties} properties and {LIMITS.directory} bytes"
+)
 
 TOKEN = re.compile(
     rb"""\s*(?: (?P<mark>[{}(),;=])
@@ -88,6 +92,7 @@ class Reader:
         self.start = 0
         self.kind = ""
         self.token = b""
+        self.directories = 0
         self.advance()
 
     def advance(self) -> None:
@@ -173,11 +178,16 @@ class Reader:
     def branch(self, depth: int = 0) -> Branch:
         if depth > DEPTH_LIMIT:
             raise self.error(f"directories are nested deeper than {DEPTH_LIMIT}")
+        self.directories += 1
+        if self.directories > LIMITS.directories:
+            raise self.error(f"there are more than {LIMITS.directories} directories")
         braced = self.skip(b"{")
         properties: tuple[Property, ...] = ()
         children: list[Branch] = []
         while self.is_name():
             properties += self.properties()
+            if not LIMITS.admit(properties):
+                raise self.error(TOO_LARGE)
             if self.kind == "word" and self.token == b"CHILDREN":
                 self.advance()
                 self.expect(b"=")

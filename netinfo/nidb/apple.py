@@ -12,6 +12,8 @@ from netinfo.tree import ROOT, Tree
 from wire.formats.netinfo import NiId, Object, Property
 
 RECORD_TYPE, STRING_TYPE, NUMBER_TYPE = 256, 6, 3
+LONGEST = 0xFFFF
+"""Bytes of a name or value, and items of a list, that the protocol can carry (NETINFO 1.2)."""
 UNIT = 32
 """Slots are a multiple of this many bytes."""
 ORDER = b"ni_attribute_order"
@@ -93,6 +95,14 @@ def take_logs(path: Path, records: dict[int, tuple[Object, int]], notes: list[st
                 break
 
 
+def c_value(datum: bytes) -> bytes:
+    """What a C string in a datum says. Raises DamagedRecord if it is longer than the protocol carries."""
+    value = datum.split(b"\0")[0]
+    if len(value) > LONGEST:
+        raise DamagedRecord(f"a name or value has {len(value)} bytes")
+    return value
+
+
 class Cursor:
     """Takes words and data out of a record."""
 
@@ -121,17 +131,22 @@ class Cursor:
         return self.take(length)
 
     def string(self) -> bytes:
-        return self.datum(STRING_TYPE).split(b"\0")[0]
+        return c_value(self.datum(STRING_TYPE))
+
+    def count(self, what: str, of: str) -> int:
+        """How many follow; refused where that many cannot be there, or not be sent."""
+        number = self.word()
+        if number > LONGEST or number * HEADER.size > len(self.data):
+            raise DamagedRecord(f"{what} claims {number} {of}")
+        return number
 
     def attributes(self) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
         """Keys and their values; the order's numbers as the words they are."""
-        for _ in range(self.word()):
-            key, count = self.string(), self.word()
-            if count * HEADER.size > len(self.data):
-                raise DamagedRecord(f"an attribute claims {count} values")
+        for _ in range(self.count("a record", "attributes")):
+            key, count = self.string(), self.count("an attribute", "values")
             kind = NUMBER_TYPE if key == ORDER else STRING_TYPE
             values = tuple(self.datum(kind) for _ in range(count))
-            yield key, values if kind == NUMBER_TYPE else tuple(value.split(b"\0")[0] for value in values)
+            yield key, values if kind == NUMBER_TYPE else tuple(map(c_value, values))
 
 
 def unpack(slot: bytes) -> tuple[Object, int]:

@@ -278,6 +278,16 @@ def test_apple_order_that_is_none_is_damage(tmp_path: Path) -> None:
     assert "Store.224 slot 0 cannot be read (the order of its properties is not one)" in nidb.read(path).notes
 
 
+def test_apple_value_longer_than_the_protocol_carries_is_damage(tmp_path: Path) -> None:
+    tree = plant(
+        Branch((), (Branch((Property(b"x", (b"v" * 65_536,)),)), Branch((Property(b"y", ()),)))), APPLE
+    )
+    nidb.write_apple(tree, tmp_path / "long.nidb")
+    found = nidb.read(tmp_path / "long.nidb")
+    assert sorted(found.tree.directories) == [0, 2]
+    assert any("a name or value has 65536 bytes" in note for note in found.notes)
+
+
 def test_apple_unknown_version_is_refused(tmp_path: Path) -> None:
     path = copy_of("apple", tmp_path)
     (path / "Config").write_bytes(b"\0\0\0\2")

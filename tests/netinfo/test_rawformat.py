@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import attrs
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from netinfo import rawformat
 from netinfo.generation import APPLE, NEXT, Generation
+from netinfo.limits import LIMITS
 from netinfo.rawformat import Branch, RawFormatError, branch_of, dump, load, plant
 from tests.netinfo.base import prop
 from wire.formats.netinfo import Property
@@ -94,6 +97,30 @@ def test_damage_is_named_with_its_line(text: bytes, sentence: str) -> None:
     with pytest.raises(RawFormatError) as caught:
         load(text)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"n" * 1025 + b" = ( );",
+        b"n = %s;" % (b"v" * 65_536),
+        b"n = ( %s );" % (b"v " * 4097),
+        b"n = ( );" * 1025,
+        b"n = ( %s );" % (b"v" * 60_000 + b" ") * 18,
+    ],
+    ids=["name", "value", "values", "properties", "directory"],
+)
+def test_a_directory_that_no_server_takes_is_refused(text: bytes) -> None:
+    with pytest.raises(RawFormatError, match=r"line 2: a server does not take a directory of this size"):
+        load(b"CHILDREN = (\n{ " + text + b" } )")
+
+
+def test_more_directories_than_a_domain_may_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b"CHILDREN = ( { }, { } )"
+    load(text)
+    monkeypatch.setattr(rawformat, "LIMITS", attrs.evolve(LIMITS, directories=2))
+    with pytest.raises(RawFormatError, match=r"line 1: there are more than 2 directories"):
+        load(text)
 
 
 NAMES = st.binary(max_size=6) | st.sampled_from(
