@@ -7,9 +7,10 @@ from typing import Any
 
 import attrs
 import pytest
+from twisted.internet.defer import Deferred
 
 from netinfo.addresses import to_number
-from netinfo.binder import BinderService, DomainError, Registry, is_tag
+from netinfo.binder import BINDS_AT_ONCE, BinderService, DomainError, Registry, is_tag
 from netinfo.client.network import run
 from netinfo.credential import credential
 from netinfo.generation import APPLE, NEXT, Generation
@@ -236,6 +237,30 @@ def test_a_no_is_silence_or_an_error(no: Any) -> None:
     with pytest.raises(AcceptError) as caught:
         Bound(APPLE, binds=no)("BIND", ASK, STRANGER)
     assert caught.value.reply.endswith(AcceptStatus.SYSTEM_ERR.to_bytes(4, "big"))
+
+
+def test_only_so_many_binds_wait_at_once() -> None:
+    bound = Bound()
+    waiting: list[Deferred[bool]] = []
+
+    class Slow(FakeDomains):
+        async def asks_bind(self, registration: Registration, args: BindArgs) -> bool:
+            waiting.append(Deferred())
+            return await waiting[-1]
+
+    bound.service.domains = Slow()
+
+    def ask() -> Deferred[Any]:
+        return Deferred.fromCoroutine(bound.service.serve(incoming(NIBIND, "BIND", ASK, STRANGER)))
+
+    under_way = [ask() for _ in range(BINDS_AT_ONCE)]
+    assert ask().result is NO_REPLY
+    assert len(waiting) == BINDS_AT_ONCE
+    waiting[0].callback(True)
+    assert under_way[0].result is None
+    assert not ask().called
+    for each in waiting[1:]:
+        each.callback(False)
 
 
 def test_bind_of_an_unknown_tag_asks_nobody() -> None:

@@ -24,6 +24,19 @@ def test_unknown_names_leave_nothing_behind() -> None:
     assert index._maps == {}
 
 
+def test_names_that_are_gone_are_unknown_again() -> None:
+    before, after = (prop("name", "x"),), (prop("other", "x"), prop("other", "y"))
+    properties: dict[int, tuple[Property, ...]] = {1: before}
+    index = Index({1: 10}, lambda child: properties[child])
+    properties[1] = after
+    index.replace(1, before, after)
+    assert index.find(b"name", b"x") == ()
+    assert index.find(b"other", b"x") == [1]
+    index.replace(1, after, ())
+    assert set(index._names) == set()
+    assert set(index._maps) == {b"other"}
+
+
 @given(
     st.lists(
         st.tuples(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netinfo.networks import Trust, admits, loopback_only, octets
+from netinfo.networks import PEERS_REMEMBERED, Trust, admits, loopback_only, octets
 from netinfo.rawformat import Branch, plant
 from netinfo.tree import Tree
 from tests.netinfo.base import prop
@@ -68,3 +68,11 @@ def test_octets_are_decimal_and_few() -> None:
         is octets(b"0001")
         is None
     )
+
+
+def test_peers_without_end_are_not_all_remembered() -> None:
+    trust = Trust(plant(Branch((prop("trusted_networks", "10"),))))
+    for number in range(PEERS_REMEMBERED + 100):
+        assert trust.names(f"10.0.{number >> 8}.{number & 255}")
+        assert not trust.names(f"11.0.{number >> 8}.{number & 255}")
+    assert len(trust._known) == PEERS_REMEMBERED
