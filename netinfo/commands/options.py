@@ -13,6 +13,8 @@ import attrs
 
 LONGEST_NUMBER = 20
 """Digits that are looked at; any number of so many is beyond everything."""
+LONGEST_WAIT = 86_400.0
+"""Seconds: a day."""
 PASSWORD_VARIABLE = "NETINFO_PASSWORD"  # noqa: S105 - its name
 
 
@@ -58,9 +60,12 @@ class Arguments:
         """An option's value as a number of seconds. Raises `UsageError`."""
         text = self.get(option)
         try:
-            return float(text) if text else default
+            seconds = float(text) if text else default
         except ValueError:
-            raise UsageError(f"{option.names[0]} takes a number, not {text!r}") from None
+            seconds = 0.0
+        if not 0.0 < seconds <= LONGEST_WAIT:
+            raise UsageError(f"{option.names[0]} takes seconds, up to {LONGEST_WAIT:.0f}, not {text!r}")
+        return seconds
 
 
 def parse(argv: Sequence[str], known: Iterable[Option]) -> Arguments:

@@ -51,8 +51,9 @@ def test_what_is_no_option_is_named(argv: list[str], sentence: str) -> None:
 
 
 def test_what_is_no_number_is_named() -> None:
-    with pytest.raises(UsageError, match="-T takes a number, not 'soon'"):
-        parse(["-T", "soon"], COMMON).number(TIMEOUT, 30.0)
+    for seconds in ("soon", "0", "-1", "nan", "inf", "1e9"):
+        with pytest.raises(UsageError, match=f"-T takes seconds, up to 86400, not '{seconds}'"):
+            parse(["-T", seconds], COMMON).number(TIMEOUT, 30.0)
     for word in (b"x", b"-1", b"", b"\xff"):
         with pytest.raises(UsageError, match="an index is a number from 0"):
             index_in(word)
