@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from netinfo import nidb
 from netinfo.commands.databases import netinfo
 from netinfo.rawformat import branch_of, dump, load
+from netinfo.store import Store, StoreError
 
 NIDB = Path(__file__).parents[1] / "captures" / "nidb"
 RAW = b'{ "master" = ( "srv/network" ); CHILDREN = ( { "name" = ( "users" ); "odd" = ( "\xff" ); } ) }'
@@ -73,6 +74,27 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, argv: list[str], se
     ran = run(*[word.format(tmp=tmp_path) for word in argv], "--state", state)
     assert ran.exit_code == 1
     assert sentence in ran.output
+
+
+def test_what_no_server_takes_is_not_imported(tmp_path: Path) -> None:
+    """It could be stored, and never be read again over the wire."""
+    raw = b'{ CHILDREN = (\n { "name" = ( "ann" ); "x" = ( "%s" ); } ) }' % (b"v" * 65_536)
+    ran = run("import", "-", "--state", tmp_path, "--tag", "x", stdin=raw)
+    assert (ran.exit_code, "line 2: a server does not take" in ran.output) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_import_that_fails_leaves_nothing_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: Store, work: object) -> None:
+        raise StoreError(f"{store.path}: database or disk is full", full=True)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "save", full)
+        ran = run("import", "-", "--state", tmp_path, "--tag", "x", stdin=RAW)
+        assert (ran.exit_code, "disk is full" in ran.output) == (1, True)
+    assert run("import", "-", "--state", tmp_path, "--tag", "x", stdin=RAW).exit_code == 0
 
 
 def test_a_database_is_never_overwritten(tmp_path: Path) -> None:
