@@ -5,6 +5,7 @@ A collection is known by its name and its base directory; everything that govern
 the disk or for a name server: the server's shell calls it in a thread.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -29,6 +30,11 @@ CONTROL_LIMIT = 16 << 20
 
 class CollectionError(Exception):
     """A collection that cannot be served; the text is what the client is told in GOAWAY (SUP 3.3)."""
+
+    def __init__(self, text: str, cause: str = "") -> None:
+        super().__init__(text)
+        self.cause = cause
+        """What is for the log alone."""
 
 
 class HostNotPermitted(Exception):
@@ -114,16 +120,27 @@ class Collection:
         """The name of a control file, seen from the base directory. Raises UnsafeName for one elsewhere."""
         return b"sup/" + self.name + b"/" + normalise(file)
 
-    def _read(self, file: bytes) -> bytes | None:
-        """A control file's text; None if there is none that can be read."""
+    def _read(self, kind: str, file: bytes | None = None) -> bytes | None:
+        """The text of a control file, whose name is its kind unless told otherwise; None if there is none.
+
+        Raises CollectionError for one that cannot be read: whom or what it shuts out is not let in for that.
+        """
+        file = os.fsencode(kind) if file is None else file
         try:
-            return self._control.read(self.control_name(file), CONTROL_LIMIT)
-        except (OSError, UnsafeName):
-            return None
+            name = self.control_name(file)
+            return self._control.read(name, CONTROL_LIMIT) if self._control.has(name) else None
+        except (OSError, UnsafeName) as error:
+            raise self._unreadable(kind, file, error) from error
+
+    def _unreadable(self, kind: str, file: bytes, error: Exception) -> CollectionError:
+        cause = error.strerror if isinstance(error, OSError) else None
+        return CollectionError(
+            f"Can't read {kind} file {os.fsdecode(b'sup/%s/%s' % (self.name, file))}", cause or str(error)
+        )
 
     def prefix(self) -> bytes | None:
         """The directory that replaces the base for data: the prefix file's first line (SUP 6.2)."""
-        return next((line for _, line in controlfile.lines(self._read(b"prefix") or b"")), None)
+        return next((line for _, line in controlfile.lines(self._read("prefix") or b"")), None)
 
     def tree(self, prefix: bytes | None) -> Tree:
         """The tree of data below `prefix`, absolute or relative to the base; None is the base itself.
@@ -131,6 +148,8 @@ class Collection:
         Raises OSError if it cannot be entered or lies where nothing may be served from.
         """
         path = os.path.join(self._control.top, prefix or b"")
+        if b"\0" in path:
+            raise FileNotFoundError(errno.ENOENT, "no directory has a NUL byte in its name")
         if path not in self._trees:
             self._trees[path] = self._open(path)
         return self._trees[path]
@@ -166,7 +185,7 @@ class Collection:
 
     def _releases(self) -> list[Release]:
         try:
-            return releases.parse(self._read(b"releases") or b"")
+            return releases.parse(self._read("releases") or b"")
         except releases.InvalidOption as error:
             raise CollectionError(str(error)) from error
 
@@ -185,7 +204,7 @@ class Collection:
         """
         key = None
         for part in reversed(chain):  # the original's order: the first tree's key is the one that stays
-            text = self._read(part.release.host)
+            text = self._read("host", part.release.host)
             if text is not None:
                 line = hosts.admitting(hosts.parse(text), peer, resolve)
                 if line is None:
@@ -195,14 +214,20 @@ class Collection:
 
     def crypt_key(self) -> bytes | None:
         """The first line of the crypt file; None without one (SUP 6.4)."""
-        return (self._read(b"crypt") or b"").split(b"\n", 1)[0] or None
+        return (self._read("crypt") or b"").split(b"\n", 1)[0] or None
 
     def lock(self) -> None:
-        """Share the lock file, if there is one, until the collection is closed. Raises Locked (SUP 6.5)."""
+        """Share the lock file, if there is one, until the collection is closed (SUP 6.5).
+
+        Raises Locked, and CollectionError for one that cannot be opened.
+        """
+        name = self.control_name(b"lock")
         try:
-            fd, _ = self._control.open(self.control_name(b"lock"))
-        except OSError:
-            return
+            if not self._control.has(name):
+                return
+            fd, _ = self._control.open(name)
+        except OSError as error:
+            raise self._unreadable("lock", b"lock", error) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
@@ -295,10 +320,9 @@ class Collection:
 
     def walk(self, link: ReleaseTree, wanted: Wanted) -> dict[bytes, Entry]:
         """The entries of one tree as its list file and the disk have them. Raises CollectionError."""
-        text = self._read(link.release.list)
+        text = self._read("list", link.release.list)
         if text is None:
-            file = os.fsdecode(b"sup/%s/%s" % (self.name, link.release.list))
-            raise CollectionError(f"Can't read list file {file}")
+            raise self._unreadable("list", link.release.list, FileNotFoundError(0, "there is none"))
         own = b"" if self.historic else self._own(link.tree)
         try:
             rules = listfile.expand(listfile.parse(text), link.tree, self._included, self.historic, own)

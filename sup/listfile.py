@@ -16,6 +16,8 @@ from sup import controlfile, patterns
 from sup.names import TOP, UnsafeName, normalise
 from sup.tree import Tree, closing_fd
 
+LONGEST_LINE = 1999
+"""Bytes of a line, as in the original (SUP 6)."""
 MAX_INCLUDES = 1000
 """List files that one may include, directly and indirectly."""
 
@@ -68,7 +70,9 @@ class Rules:
 
 def parse(text: bytes) -> Iterator[Command]:
     """The commands of a list file, in order. Raises ListFileError for a line that is none (SUP 6.1)."""
-    for _, line in controlfile.lines(text):
+    for number, line in controlfile.lines(text):
+        if len(line) > LONGEST_LINE:
+            raise ListFileError(f"Line {number} of the list file is longer than {LONGEST_LINE} bytes")
         words = controlfile.words(line)
         if not words:
             continue

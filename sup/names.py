@@ -12,7 +12,8 @@ from sup.report import printable
 
 TOP = b"."
 """The collection's top directory, which `upgrade .` lists under this name (SUP 6.1.1)."""
-
+LONGEST_NAME = 1999
+"""Bytes of a name that can travel: the original's buffers take no more (SUP 1.4)."""
 
 _PLAIN = re.compile(rb"[^./\0][^/\0]*(?:/[^./\0][^/\0]*)*\Z").match
 """Matches most names that are in their one form, and no other; the rest take a closer look."""

@@ -5,6 +5,9 @@ Hashing takes a few hundredths of a second on purpose: the server's shell calls 
 
 from typing import cast
 
+LONGEST = 4096
+"""Bytes of a password that can be hashed."""
+
 
 def hash_password(password: bytes) -> str:
     """A new scrypt hash of `password`, with a salt of its own, for the configuration's [users]."""
@@ -20,11 +23,14 @@ def verify(password: bytes, hashed: str) -> bool:
     """
     from passlib.hash import scrypt
 
-    return bool(scrypt.verify(password, hashed))
+    return len(password) <= LONGEST and bool(scrypt.verify(password, hashed))
 
 
 def is_hash(text: str) -> bool:
     """Whether `text` is what `hash_password` makes."""
     from passlib.hash import scrypt
 
-    return bool(scrypt.identify(text))
+    try:
+        return bool(scrypt.from_string(text).checksum)
+    except ValueError:
+        return False

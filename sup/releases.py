@@ -14,6 +14,9 @@ from sup import controlfile
 DEFAULT = b"default"
 """The release of a client that asks for none; it exists even where no line defines it."""
 
+LONGEST_CHAIN = 100
+"""Releases that may follow one another; the directories of all are open at once."""
+
 _OPTION = re.compile(rb"([^ \t=]+)[ \t]*=?[ \t]*([^ \t]*)")
 
 
@@ -59,7 +62,8 @@ def chain(releases: Sequence[Release], wanted: bytes) -> tuple[Release, ...]:
     """The release named `wanted` and those that follow it, first first.
 
     The search for a `next=` goes on from the line that names it and wraps around once. Raises NoSuchRelease
-    for a name that is not defined, and for a chain that comes back to a line (the original runs for ever).
+    for a name that is not defined, and for a chain that comes back to a line (the original runs for ever) or is longer
+    than LONGEST_CHAIN.
     """
     found: list[int] = []
     name: bytes | None = wanted
@@ -69,7 +73,7 @@ def chain(releases: Sequence[Release], wanted: bytes) -> tuple[Release, ...]:
         at = next((index for index in order if releases[index].name == name), None)
         if at is None and name == DEFAULT:
             return (*(releases[index] for index in found), Release(DEFAULT))
-        if at is None or at in found:
+        if at is None or at in found or len(found) == LONGEST_CHAIN:
             raise NoSuchRelease(name.decode("utf-8", "replace"))
         found.append(at)
         name = releases[at].next

@@ -13,12 +13,15 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from sup.names import UnsafeName, is_refused, normalise
+from sup.names import LONGEST_NAME, UnsafeName, is_refused, normalise
 from sup.walk import BACKUP, EVERYTHING, MAX_ENTRIES, NEW, NOACCOUNT, Entry, TooManyEntries, Wanted, int32
+from wire.formats.blocks import STRING_LIMIT
 
 HEADER = b"V2\n"
 _PART = 1 << 20  # of the text, at a time: a scan file may be larger than memory should be
-_LINE = re.compile(rb"(B?)(N?)([0-7]{1,11}) (-?[0-9]{1,20}) (-?[0-9]{1,20}) ([^\n]+)\n|X([^\n]*)\n")
+_LINE = re.compile(
+    rb"(B?)(N?)([0-7]{1,10}) (-?[0-9]{1,20}) (-?[0-9]{1,20}) ([^\n]+)\n|X([^\n]{0,%d})\n" % STRING_LIMIT
+)
 
 
 class ScanFileError(ValueError):
@@ -52,7 +55,8 @@ def read(file: BinaryIO, wanted: Wanted = EVERYTHING, limit: int = MAX_ENTRIES) 
     """The wanted entries by name, in bytewise order, from the part of `file` after its first line.
 
     Names are normalised; one that would leave the collection, which Debian's supscan writes for an odd list
-    file, is left out. Raises ScanFileError, and TooManyEntries beyond `limit` names.
+    file, is left out, and so is one that is too long to travel. Raises ScanFileError, and TooManyEntries beyond
+    `limit` names.
     """
     found: dict[bytes, Entry] = {}
     commands: dict[bytes, set[bytes]] = {}
@@ -73,6 +77,8 @@ def read(file: BinaryIO, wanted: Wanted = EVERYTHING, limit: int = MAX_ENTRIES) 
         any_entry, latest = True, None
         ctime = int32(int(ctime_text))
         if ctime <= lasttime and newonly:
+            continue
+        if len(written) > LONGEST_NAME:
             continue
         try:
             name = normalise(written)
@@ -109,7 +115,7 @@ def _not_after(lasttime: int) -> re.Pattern[bytes]:
             times.append(last[:at] + b"[0-%c][0-9]{%d}" % (digit - 1, len(last) - at - 1))
     if len(last) > 1:
         times.append(b"[0-9]{1,%d}" % (len(last) - 1))
-    entry = rb"B?N?[0-7]{1,11} (?:%s) -?[0-9]{1,20} [^\n]+\n" % b"|".join(times)
+    entry = rb"B?N?[0-7]{1,10} (?:%s) -?[0-9]{1,20} [^\n]+\n" % b"|".join(times)
     return re.compile(rb"(?:%s(?:X[^\n]*\n)*){1,500}" % entry)
 
 

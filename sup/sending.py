@@ -232,7 +232,7 @@ class Reader:
         name = outgoing.entry.name
         fd, status = outgoing.tree.open(name)
         if self.compress:
-            fd, status = _packed(fd, name)
+            fd, status = _packed(fd, name, status.st_size)
         try:
             size = status.st_size
             if size > MAX_FILE:
@@ -266,13 +266,17 @@ def read_fully(fd: int, size: int) -> bytes:
     return data
 
 
-def _packed(fd: int, name: bytes) -> tuple[int, os.stat_result]:
-    """The file `fd`, which is closed, as one gzip stream in a temporary file (SUP 5.1). Raises CompressionFailed."""
+def _packed(fd: int, name: bytes, size: int) -> tuple[int, os.stat_result]:
+    """The first `size` bytes of the file `fd`, which is closed, as one gzip stream in a temporary file (SUP 5.1).
+
+    Raises CompressionFailed.
+    """
     try:
         with open(fd, "rb", buffering=0) as plain, tempfile.TemporaryFile(buffering=0) as packed:
             machine = zlib.compressobj(wbits=31)
-            while piece := plain.read(CHUNK):
+            while size and (piece := plain.read(min(size, CHUNK))):  # a file that grows is not followed
                 packed.write(machine.compress(piece))
+                size -= len(piece)
             packed.write(machine.flush())
             packed.seek(0)
             return os.dup(packed.fileno()), os.fstat(packed.fileno())

@@ -69,6 +69,8 @@ SCM_VERSION = b"4.3 BSD"
 
 AHEAD = 64
 """RECVs that may be on their way before the client has asked for them: clients take them as they come (SUP 10.2)."""
+LONGEST_REASON = 1999
+"""Bytes of a reason that every client can read (SUP 1.4)."""
 LEFT_OUT_SHOWN = 20
 """Names that cannot be served and are logged, in one session."""
 DONE_NAMES: dict[int, str] = {
@@ -105,12 +107,16 @@ class Server:
     config: ServerConfig
     slots: Slots
     in_thread: Threads
-    """For what is soon done: control files, name servers, hashing, another look at what is needed."""
+    """For what is soon done: control files, hashing, another look at what is needed."""
+    in_naming_thread: Threads
+    """For what may have to ask a name server, which takes its time; each client that is served can have one."""
     in_walking_thread: Threads
-    """For what takes as long as a collection is large. Each of the three has threads of its own, so that no number
+    """For what takes as long as a collection is large. Each of the five has threads of its own, so that no number
     of walks can keep another session waiting for anything but its own."""
     in_reading_thread: Threads
     """For what a session waits for again and again: reading files."""
+    in_packing_thread: Threads
+    """For reading files that are to be packed, which takes as long as they are large."""
     clock: Callable[[], float]
     """Seconds since 1970."""
     resolve: hosts.Resolver
@@ -133,6 +139,11 @@ class Over(Exception):
         self.reason = reason
         self.cause = cause
         """What is for the log alone."""
+
+    @property
+    def told(self) -> bytes:
+        """The reason as it travels: names in it hold the bytes that they have on the disk."""
+        return _told(self.reason)
 
 
 class GiveUp(Over):
@@ -197,7 +208,7 @@ class Session:
         try:
             await self._converse()
         except GiveUp as over:
-            self._say_last(Goaway(over.reason.encode()))
+            self._say_last(Goaway(over.told))
             return over
         except Over as over:
             return over
@@ -255,13 +266,15 @@ class Session:
         server = self.server
         try:
             await server.in_thread(self._enter, setup)
-        except (NoSuchBase, CollectionError) as error:
+        except NoSuchBase as error:
             raise GiveUp(str(error)) from error
+        except CollectionError as error:
+            raise GiveUp(str(error), error.cause) from error
         self.has_slot = server.slots.take()
         if not self.has_slot:
             await self._refuse(SetupCode.BUSY, "Sup client told to try again later")
         try:
-            chain, key = await server.in_thread(self._grant, setup)
+            chain, key = await server.in_naming_thread(self._grant, setup)
         except SameDirectory:
             await self._refuse(SetupCode.SAME, "Attempt to upgrade to same directory on same host")
         except NoSuchRelease:
@@ -272,7 +285,7 @@ class Session:
         except Locked:
             await self._refuse(SetupCode.BUSY, "Sup client told to wait for lock")
         except CollectionError as error:
-            raise GiveUp(str(error)) from error
+            raise GiveUp(str(error), error.cause) from error
         self.channel.send(SetupAck(SetupCode.OK))
         return chain, key
 
@@ -327,7 +340,7 @@ class Session:
             self.log.warn(
                 "{peer}: {collection} is encrypted with SUP's historic cipher, which protects nothing",
                 peer=self.channel.peer,
-                collection=os.fsdecode(self.progress.collection),
+                collection=printable(self.progress.collection),
             )
         test = (await self._read("encryption test request", Crypt)).test or b""
         if (cipher.text(test) if cipher else test) != TEST_STRING:
@@ -346,7 +359,7 @@ class Session:
         if refusal is None:
             self.channel.send(LogAck(LoginCode.OK, None))
             return
-        self.channel.send(LogAck(LoginCode.BAD, refusal.encode()))
+        self.channel.send(LogAck(LoginCode.BAD, _told(refusal)))
         if self.version < 6:
             raise GiveUp("Client denied login access")
         await self._end()
@@ -377,7 +390,7 @@ class Session:
         try:
             scan = await self.server.in_walking_thread(collection.scan, chain, wanted, now)
         except CollectionError as error:
-            raise GiveUp(str(error)) from error
+            raise GiveUp(str(error), error.cause) from error
         entries = await self.server.in_walking_thread(scan.entries)
         self.progress.listed = len(entries)
         self.channel.send(List(tuple(entries), scan.scantime))
@@ -396,7 +409,7 @@ class Session:
         compress = self.version >= 8 and bool((await self._read("compression check", Compress)).compress)
         await self._until_asked_for(1)
         reader = Reader(choice.outgoing, with_data, compress, self._left_out)
-        start = self.server.in_reading_thread
+        start = self.server.in_packing_thread if compress else self.server.in_reading_thread
         batch: list[Sendable] = []
         coming: Awaitable[list[Sendable]] | None = start(reader.batch)
         try:
@@ -506,7 +519,7 @@ class Session:
             "{octets} bytes in {seconds:.2f} s; {code} {reason}{cause}",
             peer=self.channel.peer,
             collection=collection,
-            user=done.user,
+            user=printable(_told(done.user)),
             listed=done.listed,
             needed=done.needed,
             denied=done.denied,
@@ -514,7 +527,7 @@ class Session:
             octets=done.octets,
             seconds=self.server.clock() - self.began,
             code=DONE_NAMES.get(over.code, str(int(over.code))),
-            reason=over.reason,
+            reason=printable(over.told),
             cause=f" ({over.cause})" if over.cause else "",
         )
         if self.unserved > LEFT_OUT_SHOWN:
@@ -526,7 +539,7 @@ class Session:
         """Append to the collection's logfile (SUP 6.6) and close it."""
         collection, self.collection = self.collection, None
         if collection is not None:
-            await self.server.in_thread(self._close, collection, over)
+            await self.server.in_naming_thread(self._close, collection, over)
 
     def _close(self, collection: Collection, over: Over) -> None:
         with collection:
@@ -537,7 +550,20 @@ class Session:
             number = DoneCode.SUCCESS - over.code
             ended = self.server.clock()
             release = printable(done.release)
-            collection.log(log_line(done.lasttime, self.began, ended, host, release, number, over.reason))
+            line = log_line(done.lasttime, self.began, ended, host, release, number, over.reason)
+            try:
+                collection.log(line)
+            except OSError as error:
+                self.log.warn(
+                    "{peer}: {collection}: no line in the logfile: {reason}",
+                    peer=self.channel.peer,
+                    collection=printable(done.collection),
+                    reason=error.strerror,
+                )
+
+
+def _told(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")[:LONGEST_REASON]
 
 
 def decrypted(login: Login) -> Login:

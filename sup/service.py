@@ -31,8 +31,7 @@ T = TypeVar("T")
 WAITING_CONNECTIONS = 64
 """Connections there must at least be room for besides those that are served: clients that are told to wait."""
 MOMENTARY_THREADS = 8
-"""They mostly wait, for name servers above all."""
-WALKING_THREADS = READING_THREADS = 4
+WALKING_THREADS = READING_THREADS = PACKING_THREADS = 4
 """What they look at is mostly in memory; more would only take the interpreter from one another."""
 
 
@@ -128,15 +127,19 @@ class FileServer:
         self._tell_connections = tell_connections
         self._allowed = [ip_network(network, strict=False) for network in config.clients]
         momentary = ThreadPool(0, MOMENTARY_THREADS, "supfilesrv looks")
+        naming = ThreadPool(0, config.max_clients + 1, "supfilesrv asks for names")
         walking = ThreadPool(0, WALKING_THREADS, "supfilesrv walks")
         reading = ThreadPool(0, READING_THREADS, "supfilesrv reads")
-        self._pools = (momentary, walking, reading)
+        packing = ThreadPool(0, PACKING_THREADS, "supfilesrv packs")
+        self._pools = (momentary, naming, walking, reading, packing)
         self._server = Server(
             config=config,
             slots=slots,
             in_thread=self._in(momentary),
+            in_naming_thread=self._in(naming),
             in_walking_thread=self._in(walking),
             in_reading_thread=self._in(reading),
+            in_packing_thread=self._in(packing),
             clock=time.time,
             resolve=resolve,
             host_name=host_name,

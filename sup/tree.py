@@ -117,6 +117,14 @@ class Tree:
         above, _, base = name.rpartition(b"/")
         return os.stat(base, dir_fd=self.directory(above or TOP), follow_symlinks=False)
 
+    def has(self, name: bytes) -> bool:
+        """Whether there is anything called `name`, be it a link that leads nowhere."""
+        try:
+            self.lstat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
     def stat(self, name: bytes) -> os.stat_result:
         """What `name` is, or leads to. Raises LeavesTree, or FileNotFoundError for a dangling link."""
         found = self.lstat(name)

@@ -12,7 +12,7 @@ from typing import TypeVar, dataclass_transform
 import attrs
 
 from sup.listfile import Rules
-from sup.names import TOP, is_covered, is_refused
+from sup.names import LONGEST_NAME, TOP, is_covered, is_refused
 from sup.tree import LeavesTree, Tree, closing_fd
 from wire.formats.sup import FILE_TYPE, EntryFlag, ListEntry
 
@@ -205,6 +205,9 @@ class _Walk:
             return
         else:
             flags = 0
+        if len(name) > LONGEST_NAME:
+            self.listener.left_out(name, f"its name is longer than {LONGEST_NAME} bytes")
+            return
         if name in rules.backup:
             flags |= BACKUP
         if name in rules.noaccount:

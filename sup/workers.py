@@ -1,7 +1,8 @@
 """Several processes that serve one port (`supfilesrv --workers N`): start them, restart one that crashes, stop them.
 
 The system spreads connections over the processes (SO_REUSEPORT). What they have in common is the memory in
-which places for clients are counted (`sup.service.SharedSlots`).
+which places for clients are counted (`sup.service.SharedSlots`). They end with the process that started them, also
+where that is killed: else they would share the port with its successor.
 """
 
 import os
@@ -28,6 +29,7 @@ def run_workers(number: int, work: Callable[[int], int], ended: Callable[[int], 
     running: dict[int, tuple[int, float]] = {}
     stopping = False
     result = 0
+    parent = os.getpid()
 
     def start(index: int) -> None:
         # A signal that came before the child is known would end all the others, and then wait for it for ever.
@@ -39,6 +41,7 @@ def run_workers(number: int, work: Callable[[int], int], ended: Callable[[int], 
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             code = 1
             try:
+                _end_with(parent)
                 code = work(index)
             finally:
                 sys.stdout.flush()
@@ -73,6 +76,17 @@ def run_workers(number: int, work: Callable[[int], int], ended: Callable[[int], 
             result = os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1
             stop()
     return result
+
+
+def _end_with(parent: int) -> None:
+    """Ask the system to end this process when `parent` has ended, where it can be asked."""
+    try:
+        import pyprctl
+    except (ImportError, OSError):
+        return
+    pyprctl.set_pdeathsig(signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def reserve_port(host: str, port: int) -> tuple[socket.socket, int]:

@@ -11,7 +11,7 @@ import click
 
 from sup.collection import Collection, CollectionError
 from sup.config import DEFAULT_SUPFILES, ConfigError, ServerConfig, load, read_coll_dir
-from sup.names import is_collection_name
+from sup.names import UnsafeName, is_collection_name
 from sup.releases import NoSuchRelease
 from sup.report import printable
 from sup.scanning import make_scans
@@ -125,8 +125,9 @@ def scan(name: bytes, base: bytes, historic: bool, verbose: bool, quiet: bool) -
             Collection(name, base, EVERYWHERE, historic, listener=listener) as held,
         ):
             made = make_scans(held, now)
-    except (CollectionError, NoSuchRelease, OSError) as error:
-        click.echo(f"supscan: {error}", err=True)
+    except (CollectionError, NoSuchRelease, UnsafeName, OSError) as error:
+        cause = f" ({error.cause})" if isinstance(error, CollectionError) and error.cause else ""
+        click.echo(f"supscan: {error}{cause}", err=True)
         click.echo(f"SUP: Scan for {shown} aborted at {time.ctime(time.time())}", err=True)
         return False
     for file in made:

@@ -152,3 +152,10 @@ def test_a_file_that_includes_itself_ends(tree: Tree) -> None:
 def test_shell_command(shell: bytes, name: bytes, sane: bytes, historic: bytes) -> None:
     assert shell_command(shell, name) == sane
     assert shell_command(shell, name, historic=True) == historic
+
+
+def test_lines_are_no_longer_than_the_originals() -> None:
+    """Else braces within braces could take hours to be taken apart."""
+    assert len(list(parse(b"upgrade " + b"x" * 1991))) == 1
+    with pytest.raises(ListFileError, match="Line 2 of the list file is longer than 1999 bytes"):
+        list(parse(b"upgrade x\nupgrade " + b"{" * 996 + b"}" * 996 + b"\n"))

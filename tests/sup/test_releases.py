@@ -2,7 +2,7 @@
 
 import pytest
 
-from sup.releases import InvalidOption, NoSuchRelease, Release, chain, parse
+from sup.releases import LONGEST_CHAIN, InvalidOption, NoSuchRelease, Release, chain, parse
 
 TEXT = b"""# releases of demo
 one next = two prefix=p1 list= list.one
@@ -58,3 +58,11 @@ def test_the_search_wraps_around_and_may_meet_two_lines_of_one_name() -> None:
 
 def test_without_a_file_there_is_the_default() -> None:
     assert chain([], b"default") == (Release(b"default"),)
+
+
+def test_chains_have_an_end() -> None:
+    """Each tree of a chain costs descriptors."""
+    releases = parse(b"".join(b"r%d next=r%d\n" % (at, at + 1) for at in range(200)) + b"r200\n")
+    assert len(chain(releases, b"r%d" % (201 - LONGEST_CHAIN))) == LONGEST_CHAIN
+    with pytest.raises(NoSuchRelease):
+        chain(releases, b"r%d" % (200 - LONGEST_CHAIN))

@@ -107,6 +107,8 @@ def test_other_files_are_no_scan_files(text: bytes) -> None:
     "text",
     [
         b"V2\ngarbage\n",
+        b"V2\n20000000000 1 1 a\n",
+        b"V2\n100644 1 1 a\nX" + b"x" * 16385 + b"\n",
         b"V2\nXcommand first\n",
         b"V2\n100644 1 1 a\nb\n",
         b"V2\n100644 1 1 a\n\n100644 1 1 b\n",
@@ -168,3 +170,8 @@ def test_what_is_written_is_read_back(found: list[Entry]) -> None:
     text, unheld = write(found)
     assert not unheld
     assert read(text, Wanted(2**31 - 1)) == found
+
+
+def test_names_too_long_to_travel() -> None:
+    lines = b"".join(b"100644 5 5 %s\nXrun\n" % (b"n" * length) for length in (1999, 2000))
+    assert [len(entry.name) for entry in read(b"V2\n" + lines)] == [1999]

@@ -58,6 +58,26 @@ def test_what_cannot_be_scanned(base: Path) -> None:
     with pytest.raises(CollectionError, match="upgraed"):
         scans(base)
     assert (base / "sup/demo/scan").read_bytes() == before
-    (base / "sup/demo/releases").write_text("one prefix=none\n")
+    (base / "sup/demo/releases").write_text("default prefix=none\n")
     with pytest.raises(NoSuchRelease, match="Can't chdir to none"):
         scans(base)
+
+
+@pytest.mark.parametrize(
+    ("releases", "names"),
+    [
+        ("one prefix=data scan=x\ntwo scan=x\n", "one and two would share the file x"),
+        ("one list=list.one\n", "one and default would share the file scan"),
+        ("one host=host.one\ntwo scan=two prefix=data\n", None),
+    ],
+)
+def test_different_trees_have_different_scan_files(base: Path, releases: str, names: str | None) -> None:
+    """Else clients that delete would lose what is in the other tree alone."""
+    (base / "sup/demo/list").write_text("upgrade *\n")
+    (base / "sup/demo/releases").write_text(releases)
+    if names is None:
+        scans(base)
+    else:
+        with pytest.raises(CollectionError, match=names):
+            scans(base)
+        assert not list((base / "sup/demo").glob("scan*"))

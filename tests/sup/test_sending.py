@@ -3,8 +3,10 @@
 import gzip
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,6 +199,21 @@ def test_a_file_that_grows_is_sent_as_announced(scan: Scan, top: Path) -> None:
         data += piece
     one.close()
     assert data == b"x" * (CHUNK + 10)
+
+
+def test_a_file_that_grows_while_it_is_packed(scan: Scan, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would never be done with one that grows as fast."""
+    (top / "d/b").write_bytes(b"x" * (CHUNK + 10))
+    make = tempfile.TemporaryFile
+
+    def growing(**options: Any) -> Any:
+        with open(top / "d/b", "ab") as file:
+            file.write(b"y" * 10)
+        return make(**options)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", growing)
+    [(_, data)] = read(scan, *need(b"d/b"), compress=True)
+    assert gzip.decompress(data) == b"x" * (CHUNK + 10)
 
 
 def test_a_file_that_shrinks_after_it_was_announced(scan: Scan, top: Path) -> None:

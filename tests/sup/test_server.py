@@ -12,7 +12,7 @@ import attrs
 import pytest
 import pytest_twisted
 from twisted.internet.defer import ensureDeferred
-from twisted.logger import LogEvent, LogLevel, capturedLogs
+from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
 
 from sup.channel import ConnectionClosed, IdleTimeout, UnexpectedMessage
 from sup.cipher import PLAIN_KEY, Cipher
@@ -100,8 +100,10 @@ class Site:
             config=self.config,
             slots=self.places,
             in_thread=at_once,
+            in_naming_thread=at_once,
             in_walking_thread=at_once,
             in_reading_thread=at_once,
+            in_packing_thread=at_once,
             clock=lambda: self.now,
             resolve=lambda name: ["127.0.0.1"] if name == "localhost" else [],
             host_name=lambda address: "client.example",
@@ -624,6 +626,86 @@ async def test_collections_that_cannot_be_listed(site: Site, file: str, text: st
 
 
 @a
+async def test_names_that_are_no_text(site: Site) -> None:
+    """The client hears of them byte by byte, and nothing stays open."""
+    before = len(os.listdir("/dev/fd"))
+    sent = await site.after_opening(Refuse(()), setup=site.setup(collection=b"caf\xe9"))
+    assert sent == [Goaway(b"Can't read list file sup/caf\xe9/list")]
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@a
+@pytest.mark.parametrize("length", [1000, 16000])
+async def test_reasons_are_no_longer_than_every_client_can_read(site: Site, length: int) -> None:
+    sent = await site.converse(SIGNON, site.setup(hostbase=b"/" + b"\xff" * length))
+    assert sent[-1].reason.startswith(b"Can't chdir to base directory /")
+    assert len(sent[-1].reason) <= 1999
+
+
+@a
+async def test_the_log_does_not_repeat_what_controls_a_terminal(site: Site) -> None:
+    with capturedLogs() as events:
+        await site.converse(SIGNON, site.setup(hostbase=b"/x\n12:00:00 y\x1b[2J"))
+        await site.converse(
+            SIGNON, site.setup(), Crypt(TEST_STRING), Login(None, b"joe\x1b[2J\n", None), SUCCESS
+        )
+    texts = [formatEvent(event) for event in events]
+    assert len(texts) == 2
+    assert all(text.isprintable() for text in texts), texts
+
+
+@a
+@pytest.mark.parametrize("file", ["prefix", "releases", "host", "lock", "crypt"])
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("elsewhere", "link leads out of"),
+        ("nowhere", "No such file"),
+        ("no file", "not a regular file"),
+    ],
+)
+async def test_control_files_that_cannot_be_read_let_nobody_in(
+    site: Site, file: str, how: str, why: str
+) -> None:
+    path = site.base / "sup/demo" / file
+    if how == "no file":
+        path.mkdir()
+    else:
+        path.symlink_to(site.base.parent / how)
+        (site.base.parent / "elsewhere").write_text("192.0.2.1\n")
+    with capturedLogs() as events:
+        sent = await site.converse(SIGNON, site.setup(), Crypt(TEST_STRING), ANON, Refuse(()))
+    assert sent == [SIGNONACK, Goaway(f"Can't read {file} file sup/demo/{file}".encode())]
+    assert why in formatEvent(events[-1])
+
+
+@a
+@pytest.mark.parametrize(
+    ("file", "text", "answer"),
+    [
+        ("prefix", "da\0ta\n", Goaway),
+        ("releases", "default prefix=da\0ta\n", SetupAck),
+    ],
+)
+async def test_a_prefix_that_is_no_path(site: Site, file: str, text: str, answer: type) -> None:
+    site.control(file, text)
+    sent = await site.converse(SIGNON, site.setup(), SUCCESS)
+    assert type(sent[-1]) is answer
+    assert sent[-1] != Goaway(b"Internal error of the file server")
+
+
+@a
+async def test_a_logfile_that_takes_no_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sup.collection.Collection.log", full)
+    with capturedLogs() as events:
+        await site.after_opening(Refuse(()), Need(()), Compress(0), Send(), SUCCESS)
+    assert "no line in the logfile: No space left on device" in formatEvent(events[-1])
+
+
+@a
 async def test_an_error_of_the_servers_own(
     site: Site, monkeypatch: pytest.MonkeyPatch, unhandled_errors: list[LogEvent]
 ) -> None:
@@ -644,6 +726,20 @@ async def test_no_descriptor_is_left_open(site: Site) -> None:
     for length in range(len(script) + 1):
         await site.after_opening(*script[:length])
     assert len(os.listdir("/dev/fd")) == before
+
+
+@a
+async def test_nor_of_a_file_that_was_read_ahead(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lost(*_: object) -> None:
+        raise ConnectionClosed("lost")
+
+    monkeypatch.setattr(ScriptedChannel, "send_file", lost)
+    for name in ("long", "longer"):
+        (site.base / "data" / name).write_bytes(b"x" * 1_000_000)
+    before = len(os.listdir("/dev/fd"))
+    await site.after_opening(Refuse(()), need(b"data/long", b"data/longer"), Compress(0), Send())
+    assert len(os.listdir("/dev/fd")) == before
+    assert site.log().endswith(" 4 lost\n")
 
 
 @a

@@ -11,7 +11,17 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from sup.config import ServerConfig
-from sup.service import WALKING_THREADS, FileServer, SharedSlots, host_name, is_own_address, resolve
+from sup.sending import _packed
+from sup.service import (
+    MOMENTARY_THREADS,
+    PACKING_THREADS,
+    WALKING_THREADS,
+    FileServer,
+    SharedSlots,
+    host_name,
+    is_own_address,
+    resolve,
+)
 from sup.walk import walk
 from wire.formats.sup import (
     TEST_STRING,
@@ -76,12 +86,12 @@ def test_names_and_addresses() -> None:
     assert not is_own_address("192.0.2.77")
 
 
-async def opening(stream: MessageStream, base: Path) -> Setup:
+async def opening(stream: MessageStream, base: Path, collection: bytes = b"demo") -> Setup:
     """What every client begins with, up to LOGIN."""
     stream.send_probe()
     stream.send(Signon(8, 26, b"4.3 BSD"))
     await stream.receive(SignonAck)
-    setup = Setup(0, None, b"demo", 0, os.fsencode(base), 0, 0, 0, 0, None)
+    setup = Setup(0, None, collection, 0, os.fsencode(base), 0, 0, 0, 0, None)
     stream.send(setup)
     assert (await stream.receive(SetupAck)).code == SetupCode.OK
     stream.send(Crypt(TEST_STRING), Login(None, None, None))
@@ -208,6 +218,79 @@ async def test_walks_keep_no_other_session_waiting(base: Path, monkeypatch: pyte
         assert not any(each.called for each in waiting)
         may_end.set()
         assert await gatherResults(waiting) == [302] * len(others)
+        for stream in (early, *others):
+            await stream.finish()
+    finally:
+        may_end.set()
+        await listening.stop()
+        server.stop_threads()
+
+
+@pytest_twisted.ensureDeferred
+async def test_packing_keeps_no_other_session_waiting(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the files are that some clients want compressed."""
+    may_end = threading.Event()
+
+    def endless(fd: int, name: bytes, size: int) -> Any:
+        assert may_end.wait(60)
+        return _packed(fd, name, size)
+
+    monkeypatch.setattr("sup.sending._packed", endless)
+    server = FileServer(reactor, ServerConfig(bases=(str(base),)), SharedSlots(64))
+    listening = await server.listen("127.0.0.1", 0)
+    try:
+        early, *others = [await connect_sup(reactor, listening.address) for _ in range(2 * PACKING_THREADS)]
+        waiting = []
+        for stream in (early, *others):
+            await opening(stream, base)
+            assert await listed(stream) == 302
+            stream.send(Need((NeedEntry(b"data/long", 0),)))
+            await stream.receive(Deny)
+        for stream in others:
+            stream.send(Compress(1), Send())
+            waiting.append(Deferred.fromCoroutine(stream.receive(Recv)))
+        early.send(Compress(0), Send())
+        recv = await early.receive(Recv)
+        pieces: list[bytes] = []
+        await early.receive_file(recv.size or 0, pieces.append)
+        assert len(b"".join(pieces)) == 3_000_000
+        assert not any(each.called for each in waiting)
+        may_end.set()
+        assert {recv.name for recv in await gatherResults(waiting)} == {b"data/long"}
+        for stream in (early, *others):
+            await stream.finish()
+    finally:
+        may_end.set()
+        await listening.stop()
+        server.stop_threads()
+
+
+@pytest_twisted.ensureDeferred
+async def test_name_servers_keep_no_other_session_waiting(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many clients there are whose names are asked for."""
+    may_end = threading.Event()
+
+    def endless(name: str) -> list[str]:
+        assert may_end.wait(60)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr("sup.service.resolve", endless)
+    (base / "sup/named").mkdir()
+    (base / "sup/named/host").write_text("slow.example\n")
+    server = FileServer(reactor, ServerConfig(bases=(str(base),)), SharedSlots(64))
+    listening = await server.listen("127.0.0.1", 0)
+    try:
+        early, *others = [await connect_sup(reactor, listening.address) for _ in range(2 * MOMENTARY_THREADS)]
+        waiting = []
+        for stream in others:
+            waiting.append(Deferred.fromCoroutine(opening(stream, base, b"named")))
+        await opening(early, base)
+        assert await listed(early) == 302
+        assert not any(each.called for each in waiting)
+        may_end.set()
+        await gatherResults(waiting)
         for stream in (early, *others):
             await stream.finish()
     finally:

@@ -1,8 +1,11 @@
 """The command `supfilesrv`: its options, what it refuses, and its processes."""
 
 import contextlib
+import os
 import re
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from click.testing import CliRunner, Result
 from sup.commands.supfilesrv import main, merged
 from sup.config import ServerConfig
 from sup.passwords import verify
+from sup.workers import RESTART_AFTER
 from tests.interop.programs import StartServer, starting_supfilesrv
 from tests.interop.raw_client import RawClient
 from tests.interop.trees import collection, write
@@ -104,6 +108,28 @@ def test_places_are_counted_over_all_workers(start: StartServer, base: Path) -> 
             codes.append(client.setup(base).code)
         assert sorted(codes) == [SetupCode.BUSY] * 4 + [SetupCode.OK] * 4
     wait_until(lambda: grants(server.host, base), "places to be given back")
+
+
+def test_places_of_a_worker_that_is_killed_are_given_back(start: StartServer, base: Path) -> None:
+    server = start("--base", str(base), "--workers", "2", "-C", "2")
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            client = stack.enter_context(RawClient(server.host))
+            client.signon()
+            assert client.setup(base).code == SetupCode.OK
+        assert not grants(server.host, base)
+        time.sleep(RESTART_AFTER + 0.1)
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        wait_until(lambda: answers(server.host, base), "other workers, with free places")
+
+
+def answers(host: str, base: Path) -> bool:
+    try:
+        return grants(host, base)
+    except (OSError, EOFError):
+        return False
 
 
 def grants(host: str, base: Path) -> bool:

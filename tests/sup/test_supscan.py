@@ -82,6 +82,19 @@ def test_failures_are_told_and_others_go_on(base: Path) -> None:
     assert scanned(base, "two")
 
 
+def test_a_scan_file_elsewhere(base: Path) -> None:
+    (base / "one/sup/one/releases").write_text("default scan=../x\n")
+    ran = run("one", base / "one")
+    assert ran.exit_code == 1
+    assert "supscan: the name ../x would leave the base directory" in ran.output
+
+
+def test_what_is_the_matter_with_a_file(base: Path) -> None:
+    (base / "one/sup/one/list").unlink()
+    (base / "one/sup/one/list").mkdir()
+    assert "Can't read list file sup/one/list (not a regular file)" in run("one", base / "one").output
+
+
 def test_names_that_no_scan_file_can_hold(base: Path) -> None:
     write(base, "one/data/new\nline")
     ran = run("-q", "one", base / "one")

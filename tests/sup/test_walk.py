@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sup.listfile import Rules
+from sup.names import LONGEST_NAME
 from sup.tree import Tree
 from sup.walk import Entry, Listener, TooManyEntries, Wanted, int32, walk
 from wire.formats.sup import EntryFlag
@@ -202,6 +203,22 @@ def test_odd_names(top: Path, tree: Tree) -> None:
         with open(os.fsencode(top) + b"/odd/" + name, "wb"):
             pass
     assert names(walk(tree, upgrade(b"odd"))) == [b"odd", *sorted(b"odd/" + name for name in odd)]
+
+
+def test_names_too_long_to_travel(top: Path, tree: Tree) -> None:
+    reasons: list[bytes] = []
+    place = os.open(top / "d", os.O_RDONLY)
+    for length in (250,) * 7 + (238,):
+        os.mkdir("n" * length, dir_fd=place)
+        below = os.open("n" * length, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(os.open("x", os.O_CREAT, dir_fd=place))
+    os.close(os.open("xx", os.O_CREAT, dir_fd=place))
+    os.close(place)
+    found = names(walk(tree, upgrade(b"d"), listener=Listener(lambda name, _: reasons.append(name))))
+    assert max(map(len, found)) == LONGEST_NAME
+    assert [len(name) for name in reasons] == [LONGEST_NAME + 1]
 
 
 def test_too_many(tree: Tree) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -75,6 +76,25 @@ def test_one_that_is_killed_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "ended.1").exists()
     os.kill(parent, signal.SIGTERM)
     assert exit_code(parent) == 0
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux can be asked to end a process with its parent"
+)
+def test_they_end_with_their_parent(tmp_path: Path) -> None:
+    parent = in_a_process(tmp_path, 2, "wait")
+    wait_until(lambda: len(workers(tmp_path)) == 2, "two workers")
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    wait_until(lambda: not any(is_running(process) for process in workers(tmp_path).values()), "their end")
+
+
+def is_running(process: int) -> bool:
+    """Whether there is such a process, and not only what is left of it until somebody asks."""
+    try:
+        return " Z " not in Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize(("work", "code"), [("fail", 3), ("crash", 1)])
