@@ -210,7 +210,7 @@ class Session:
                 raise Aborted(f"Can't go on ({where}{why(error)})") from error
         except Aborted as aborted:
             if aborted.tell:
-                self._say_last(Goaway(str(aborted).encode()))
+                self._say(Goaway(str(aborted).encode()))
             raise
 
     async def _converse(self) -> Status:
@@ -225,13 +225,13 @@ class Session:
 
             self._channel = EncryptedChannel(self._channel, cipher)
         refused = control.read_refuse()
-        self._channel.send(Refuse(refused))
+        self._say(Refuse(refused))
         scan = await self._read("file list", List)
         listing = self._understand(scan)
         tree = self._workspace.tree
         wanted = needed(listing, collection, tree.look, tree.lstat)
         self.counts.needed = len(wanted)
-        self._channel.send(Need(tuple(wanted[name] for name in sorted(wanted))))
+        self._say(Need(tuple(wanted[name] for name in sorted(wanted))))
         requested = await self._denied({name: listing.entries[name] for name in wanted})
         kept = set() if collection.newonly else self._delete(listing, frozenset(refused))
         await self._transfer(requested, listing)
@@ -240,8 +240,9 @@ class Session:
     # --- 1 to 4: who, what, may we? ---------------------------------------------------------------------
 
     async def _signon(self) -> None:
-        self._channel.send_probe()
-        self._channel.send(Signon(NEWEST_VERSION, PROGRAM_VERSION, SCM_VERSION))
+        with suppress(ConnectionClosed):
+            self._channel.send_probe()
+        self._say(Signon(NEWEST_VERSION, PROGRAM_VERSION, SCM_VERSION))
         ack = await self._read("signon reply", SignonAck)
         self._version = ack.protocol
         server = f"{ack.protocol}.{ack.program} ({printable(ack.scm)}) {ack.pid}"
@@ -264,7 +265,7 @@ class Session:
         except OSError as error:
             raise Aborted(f"Can't use directory {printable(collection.base)}/sup ({why(error)})") from error
         top = os.fstat(workspace.top_fd)
-        self._channel.send(
+        self._say(
             Setup(
                 xpatch=0 if self._version >= 7 else None,
                 user=None,
@@ -299,7 +300,7 @@ class Session:
                 cipher = Cipher(key)
             except UnusableKey as error:
                 raise Aborted(str(error)) from error
-        self._channel.send(Crypt(cipher.text(TEST_STRING) if cipher else TEST_STRING))
+        self._say(Crypt(cipher.text(TEST_STRING) if cipher else TEST_STRING))
         await self._read("encryption test reply", CryptOk)
         return cipher
 
@@ -320,7 +321,7 @@ class Session:
                 # Builds with the cipher use it here too, under the one key that means none elsewhere (SUP 5.3).
                 constant = Cipher(PLAIN_KEY)
                 login = Login(*map(constant.name, (TEST_STRING, user, password)))
-        self._channel.send(login)
+        self._say(login)
         ack = await self._read("login reply", LogAck)
         if ack.code == LoginCode.BAD:
             self._report.problem(printable(ack.error or b"no reason given"))
@@ -443,7 +444,7 @@ class Session:
             first.insert(0, Compress(_COMPRESSED if self._collection.compress else 0))
             if self._collection.compress:
                 self._report.detail("Using compressed file transfer")
-        self._channel.send(*first)
+        self._say(*first)
         while True:
             recv = await self._reading("Error receiving file from file server", Recv)
             asked -= 1
@@ -453,7 +454,7 @@ class Session:
             if asked <= window // 2:
                 more = max(min(window, len(outstanding) + 1) - asked, 0 if asked else 1)
                 if more:
-                    self._channel.send(*[_SEND] * more)
+                    self._say(*[_SEND] * more)
                     asked += more
 
     async def _receive(
@@ -546,15 +547,16 @@ class Session:
     def _say_done(self, code: DoneCode, reason: bytes) -> None:
         """The last message of a session that went as it should, whatever the result."""
         if self._version >= 6:
-            self._say_last(Done(code, reason))
+            self._say(Done(code, reason))
         else:
-            self._say_last(Goaway(None if code in (DoneCode.SUCCESS, DoneCode.DONTLOG) else reason))
-
-    def _say_last(self, message: Done | Goaway) -> None:
-        with suppress(ConnectionClosed):
-            self._channel.send(message)
+            self._say(Goaway(None if code in (DoneCode.SUCCESS, DoneCode.DONTLOG) else reason))
 
     # --- throughout -------------------------------------------------------------------------------------
+
+    def _say(self, *messages: Any) -> None:
+        """Sends. Whether the connection has ended is for the next answer to show, which may have come before."""
+        with suppress(ConnectionClosed):
+            self._channel.send(*messages)
 
     async def _read(self, what: str, kind: type[T]) -> T:
         """The server's next message; raises Aborted if it is none of `kind`."""

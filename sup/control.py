@@ -117,11 +117,12 @@ class ControlFiles:
             os.unlink(self._partial, dir_fd=self.make())
 
     def note_partial(self, names: Iterable[bytes]) -> None:
-        """Notes, before any of them is installed, the names that this run has asked for."""
+        """Notes, on the disk before any of them is installed, the names that this run has asked for."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self._partial, flags, 0o644, dir_fd=self.make())
         try:
             _write_all(fd, b"".join(name + b"\0" for name in names))
+            os.fsync(fd)
         finally:
             os.close(fd)
 

@@ -69,7 +69,7 @@ class Commands:
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
-                process_group=0,
+                start_new_session=True,  # can be ended as a whole; a question to the terminal fails, not waits
             )
         return self._running.wait()
 

@@ -20,7 +20,7 @@ from sup.names import TOP, UnsafeName, normalise
 from sup.placement import Context, Placement, why
 from sup.report import Report, printable
 from sup.staging import Staging
-from sup.writable import WritableTree
+from sup.writable import Blocked, WritableTree
 from wire.formats.sup import EntryFlag, Recv
 
 BATCH_FILES, BATCH_BYTES, BATCH_SECONDS = 500, 64 << 20, 1.0
@@ -304,12 +304,15 @@ class Installer:
             self._report.problem(f"Can't set owner, mode or time of {shown} ({why(error)})")
 
     async def _settle(self) -> None:
-        """Brings the new names to the disk."""
+        """Brings the new names and attributes to the disk, and what was deleted."""
         sync, barrier = self._durability.sync, self._durability.barrier
-        if sync is None or not (self._placement.touched or self._directories):
+        if sync is None or not self._tree.changed:
             return
-        for name in [TOP] if barrier is not None else sorted(self._placement.touched):
-            fd = self._tree.open_directory(name)
+        for name in [TOP] if barrier is not None else sorted(self._tree.changed):
+            try:
+                fd = self._tree.open_directory(name)
+            except (FileNotFoundError, Blocked):  # what changed in it was that it went
+                continue
             try:
                 if barrier is not None:
                     await self._offload(partial(barrier, fd))

@@ -63,8 +63,6 @@ class Placement:
         durability: Durability,
         clock: Callable[[], float],
     ) -> None:
-        self.touched: set[bytes] = set()
-        """The directories in which names have changed."""
         self._tree = tree
         self._staging = staging
         self._context = context
@@ -72,7 +70,7 @@ class Placement:
         self._report = report
         self._durability = durability
         self._clock = clock
-        self._euid = os.geteuid()
+        self._prepared: set[bytes] = set()
 
     # --- the path ---------------------------------------------------------------------------------------
 
@@ -83,14 +81,14 @@ class Placement:
         turn a file into a directory, although the files below it come first (SUP 8.3.2).
         """
         directory = name.rpartition(b"/")[0] or TOP
-        if directory in self.touched:
+        if directory in self._prepared:
             return
         for made in self._tree.make_parents(name, self._wants_directory):
             if made.replaced is not None:
                 self._report.detail(f"Removed {type_name(made.replaced)} {printable(made.name)}")
             self._report.detail(f"Created directory {printable(made.name)} for {printable(name)}")
         sweep(self._tree.directory(directory))
-        self.touched.add(directory)
+        self._prepared.add(directory)
 
     def _wants_directory(self, name: bytes) -> bool:
         entry = self._context.requested.get(name)
@@ -231,6 +229,12 @@ class Placement:
         except OSError:
             self._tree.unlink(beside)
             raise
+        if self._durability.sync is not None:  # the barrier is for the other file system
+            above = self._tree.open_directory(directory)
+            try:
+                self._durability.sync(above)
+            finally:
+                os.close(above)
         self._staging.discard(temp)
 
     def _copy(self, source: int, found: os.stat_result, fd: int) -> None:

@@ -71,6 +71,8 @@ class WritableTree:
     def __init__(self, top: bytes, follow: bool = False) -> None:
         self.top = top
         self.distrusted: set[bytes] = set()
+        self.changed: set[bytes] = set()
+        """The directories in which anything has changed, be it an attribute of something in them."""
         self._follow = follow
         self._sealed: set[Identity] = set()
         self._fixed: set[Identity] = set()
@@ -82,10 +84,12 @@ class WritableTree:
     def unfollowing(self) -> "WritableTree":
         """The same directory, where nothing is changed through a link; the caller closes it."""
         other = WritableTree(self.top)
-        other._sealed, other._fixed = self._sealed, self._fixed
+        other._sealed, other._fixed, other.changed = self._sealed, self._fixed, self.changed
         return other
 
     def close(self) -> None:
+        """Lets go of the directories; those that had to be made writable on the way get their own mode back."""
+        self.relock()
         while self._fds:
             os.close(self._fds.pop())
 
@@ -260,17 +264,20 @@ class WritableTree:
             _chmod_open(fd, mode)
         finally:
             os.close(fd)
-        self._unlocked.pop(name, None)
+        self._unlocked.pop(name.removesuffix(b"/."), None)
+        self._note(name)
 
     def chown(self, name: bytes, uid: int, gid: int) -> None:
         """Sets owner and group of `name` itself."""
         above, leaf = self.above(name)
         os.chown(leaf, uid, gid, dir_fd=above, follow_symlinks=False)
+        self._note(name)
 
     def set_times(self, name: bytes, atime_ns: int, mtime_ns: int) -> None:
         """Sets the times of `name` itself, in nanoseconds since 1970."""
         above, leaf = self.above(name)
         os.utime(leaf, ns=(atime_ns, mtime_ns), dir_fd=above, follow_symlinks=False)
+        self._note(name)
 
     def relock(self) -> None:
         """Gives the directories that had to be made writable on the way their own mode back."""
@@ -321,6 +328,10 @@ class WritableTree:
             if not self._unlock(name):
                 raise
             action(*self.above(name))
+        self._note(name)
+
+    def _note(self, name: bytes) -> None:
+        self.changed.add(name.rpartition(b"/")[0] or TOP)
 
     def _unlock(self, name: bytes) -> bool:
         directory = name.rpartition(b"/")[0] or TOP

@@ -10,8 +10,10 @@ import pytest
 from attrs import frozen
 
 from sup.channel import ConnectionClosed, IdleTimeout
+from sup.cipher import PLAIN_KEY, Cipher
 from sup.client import Aborted, Busy, Obsolete, Session, Settings, Status
-from sup.durability import NOT_DURABLE
+from sup.control import ControlFiles
+from sup.durability import NOT_DURABLE, Durability
 from sup.report import Report
 from sup.supfile import Collection
 from sup.workspace import Workspace
@@ -79,13 +81,20 @@ def run(tmp_path: Path) -> Run:
     base = tmp_path / "base"
     base.mkdir()
 
-    def upgrade(script: Iterable[Any], window: int = 64, follow: bool = False, **settings: Any) -> Ended:
-        channel, said = ScriptedServer(script), list[str]()
+    def upgrade(
+        script: Iterable[Any],
+        window: int = 64,
+        follow: bool = False,
+        durability: Durability = NOT_DURABLE,
+        server: type[ScriptedServer] = ScriptedServer,
+        **settings: Any,
+    ) -> Ended:
+        channel, said = server(script), list[str]()
         report = Report(said.append, verbose=True)
         values: Any = {"base": os.fsencode(base), "verbose": True, **settings}
         collection = Collection(b"demo", **values)
         how = Settings(
-            durability=NOT_DURABLE,
+            durability=durability,
             offload=at_once,
             clock=lambda: 1_500_000_000.0,
             window=window,
@@ -348,6 +357,25 @@ class TestEndings:
         assert ended.when() == f"{SCAN}\n"
         assert ended.last() == ["data", "data/a", "data/b"]
 
+    @pytest.mark.parametrize("came", [None, -2])
+    def test_a_connection_that_is_lost_while_a_file_is_dealt_with(self, run: Run, came: int | None) -> None:
+        """Nothing more can be asked for, but what has come before counts: be it all, the upgrade is done."""
+
+        class Lost(ScriptedServer):
+            def send(self, *messages: Any) -> None:
+                if Recv() not in self.unread or DATA in self.unread[:1]:
+                    raise ConnectionClosed("The connection was lost.")
+                super().send(*messages)
+
+        ended = run(session(TREE, TRANSFER)[:came], window=1, server=Lost)
+        assert ended.files() == ["data", "data/a", "data/b"]
+        if came is None:
+            assert (ended.status, ended.report.problems) == (Status.DONE, [])
+        else:
+            assert str(ended.error) == "Error receiving file from file server"
+            assert ended.report.problems == ["The other side closed the connection."]
+            assert ended.when() is None
+
     def test_a_goaway_does_not_talk_to_the_terminal(self, run: Run) -> None:
         ended = run([Goaway(b"\x1b[2Jbad\nSUP Upgrade of demo completed")])
         assert "SUP: SCM GOAWAY \\x1b[2Jbad\\nSUP Upgrade of demo completed" in ended.said
@@ -375,6 +403,40 @@ class TestIncomplete:
         ended = run(session(TREE, TRANSFER))
         # It cannot be read either: then nothing is begun.
         assert isinstance(ended.error, Aborted)
+
+    def test_a_disk_that_becomes_full_at_the_end(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(ControlFiles, "write_when", full)
+        ended = run(session(TREE, TRANSFER))
+        assert ended.status is Status.ERRORS
+        assert ended.channel.sent[-1] == Done(DoneCode.USRERROR, b"Couldn't timestamp")
+        assert ended.report.problems == [
+            "Can't record current time in sup/demo/when (No space left on device)"
+        ]
+        assert not (ended.base / "sup/demo/last").exists()
+
+    @pytest.mark.parametrize(
+        ("failing", "said", "files"),
+        [(1, "Can't bring 2 files to the disk", ["data"]), (2, "Can't bring the files to the disk", None)],
+    )
+    def test_a_disk_that_does_not_take_it(
+        self, run: Run, failing: int, said: str, files: list[str] | None
+    ) -> None:
+        """The data, or the names that are given last."""
+        barriers: list[int] = []
+
+        def barrier(fd: int) -> None:
+            barriers.append(fd)
+            if len(barriers) == failing:
+                raise OSError(5, "Input/output error")
+
+        ended = run(session(TREE, TRANSFER), durability=Durability(lambda _: None, barrier))
+        assert ended.report.problems == [f"{said} (Input/output error)"]
+        assert ended.status is Status.ERRORS
+        assert ended.when() is None
+        assert ended.files() == (files or ["data", "data/a", "data/b"])
 
     def test_last_cannot_be_written(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "base/sup/demo/last.temp/x").mkdir(parents=True)
@@ -408,6 +470,21 @@ class TestDeletion:
         assert ended.files() == ["data", "data/a"]
         assert ended.last() == ["data", "data/a"]
         assert "SUP Deleted file data/b" in ended.said
+
+    def test_is_on_the_disk_before_it_is_recorded(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        run(session(TREE, TRANSFER))
+        events: list[str] = []
+        write = ControlFiles.write_when
+
+        def noted(control: ControlFiles, scantime: int) -> None:
+            events.append("when")
+            write(control, scantime)
+
+        monkeypatch.setattr(ControlFiles, "write_when", noted)
+        durability = Durability(lambda _: events.append("sync"), lambda _: events.append("barrier"))
+        ended = run(session([entry(DATA, 0), entry(A, 0)], []), durability=durability, delete=True)
+        assert ended.files() == ["data", "data/a"]
+        assert events == ["barrier", "when"]
 
     def test_before_any_file_comes(self, run: Run) -> None:
         run(session(TREE, TRANSFER))
@@ -694,6 +771,45 @@ def test_prefix(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere/data/a").read_text() == "a"
     assert (tmp_path / "elsewhere/sup/demo/x").read_text() == "x"
     assert ended.when() == f"{SCAN}\n"
+
+
+def test_an_encrypted_session(run: Run) -> None:
+    """The strings and data that follow LOGIN are under the key, LOGIN's own under the constant one (SUP 5.2, 5.3)."""
+    cipher, constant = Cipher(b"secret"), Cipher(PLAIN_KEY)
+
+    def under_the_key(said: Any) -> Any:
+        return cipher.text(said) if isinstance(said, bytes) else cipher.message(said)
+
+    script = [*opening(), *map(under_the_key, session(TREE, TRANSFER)[4:])]
+    ended = run(script, crypt=b"secret", login=b"joe", password=b"open sesame")
+    assert (ended.status, ended.report.problems) == (Status.DONE, [])
+    assert (ended.base / "data/b").read_bytes() == b"bb"
+    sent = ended.channel
+    assert sent.only(Crypt) == Crypt(cipher.text(TEST_STRING))
+    assert sent.only(Login) == Login(
+        constant.text(TEST_STRING), constant.text(b"joe"), constant.text(b"open sesame")
+    )
+    assert [cipher.text(wanted.name) for wanted in sent.only(Need).entries] == [b"data", b"data/a", b"data/b"]
+    assert sent.sent[-1] == Done(DoneCode.SUCCESS, b"Success")
+
+
+def test_a_key_that_cannot_be_used(run: Run) -> None:
+    ended = run(opening(), crypt=b"\xff")
+    assert str(ended.error) == "A key must begin with two letters, digits, dots or slashes."
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("last", "Can't read the list of files of earlier upgrades (Is a directory)"),
+        ("last.partial", "Can't use directory sup/demo (Is a directory)"),
+    ],
+)
+def test_control_files_that_cannot_be_used(run: Run, tmp_path: Path, file: str, said: str) -> None:
+    (tmp_path / "base/sup/demo" / file).mkdir(parents=True)
+    ended = run(session(TREE, TRANSFER), old=file == "last")
+    assert str(ended.error) == said
+    assert ended.files() == []
 
 
 def test_a_busy_lock(run: Run, tmp_path: Path) -> None:

@@ -137,6 +137,33 @@ def test_an_unfinished_run_is_remembered_until_last_is_written(files: ControlFil
     assert not (tmp_path / "sup/demo/last.partial").exists()
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    files: ControlFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    rename = os.rename
+
+    def synced(fd: int) -> None:
+        events.append(os.readlink(f"/dev/fd/{fd}").rpartition("/")[2])
+
+    def renamed(source: bytes, target: bytes, **options: int) -> None:
+        events.append(f"{os.fsdecode(source)} -> {os.fsdecode(target)}")
+        rename(source, target, **options)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    files.write_when(5)
+    files.write_last([b"a"])
+    assert events == ["when.temp", "when.temp -> when", "demo", "last.temp", "last.temp -> last", "demo"]
+
+
+def test_and_is_on_the_disk_before_it_begins(files: ControlFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: written.append(Path(f"/dev/fd/{fd}").read_bytes()))
+    files.note_partial([b"a", b"b"])
+    assert written == [b"a\0b\0"]
+
+
 def test_refuse(files: ControlFiles, tmp_path: Path) -> None:
     put(tmp_path, "refuse", b"#c\ndata/b\n./data/a\ndata/b\n\n ; x\n.\n.//y\n")
     assert files.read_refuse() == (b" ; x", b".", b"data/a", b"data/b", b"y")

@@ -1,6 +1,8 @@
 """Commands run only when they may, where they should, and their failures count (SUP 8.7)."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from sup.execution import Commands
@@ -34,3 +36,27 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 def test_a_directory_that_is_gone_is_a_failure(tmp_path: Path) -> None:
     report = run(tmp_path / "gone", (b"true",), True)
     assert len(report.problems) == 1
+
+
+AT_A_TERMINAL = """
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.executable, "-c", sys.argv[1]])))
+"""
+ASKING = """
+from pathlib import Path
+from tests.sup.test_execution import run
+print(run(Path("/"), (b"read x < /dev/tty",), True).problems)
+"""
+
+
+def test_a_question_to_the_terminal_fails() -> None:
+    """In a process group of its own, but at the same terminal, a command that asks there would be stopped for good."""
+    ran = subprocess.run(
+        [sys.executable, "-c", AT_A_TERMINAL, ASKING],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "Execute command returned failure status" in ran.stdout, ran

@@ -283,6 +283,12 @@ def test_read_only_directories_are_unlocked_and_locked_again(top: Path) -> None:
                 found = tree.lstat(b"d")
                 assert found is not None
                 assert stat.S_IMODE(found.st_mode) == 0o555
+                tree.make_directory(b"d/newer")
+                tree.chmod(b"d/.", 0o511)  # its new mode: the old one does not come back
+                tree.make_directory(b"e")
+                tree.chmod(b"e", 0o555)
+                tree.make_directory(b"e/new")
+            assert [stat.S_IMODE(os.stat(name).st_mode) for name in ("d", "e")] == [0o511, 0o555]
             status = 0
         finally:
             os._exit(status)
@@ -322,6 +328,21 @@ def test_no_sequence_of_changes_reaches_the_outside(
                 pass
     os.close(source_fd)
     assert state(outside) == before
+
+
+def test_what_has_changed_is_known(tree: WritableTree, top: Path) -> None:
+    (top / "a/b").mkdir(parents=True)
+    (top / "a/b/c").touch()
+    tree.lstat(b"a/b/c")
+    assert tree.changed == set()
+    tree.set_times(b"a/b/c", 0, 0)
+    assert tree.changed == {b"a/b"}
+    tree.chmod(b"a/b/.", 0o700)
+    with tree.unfollowing() as same:
+        same.unlink(b"a/b/c")
+        same.remove_directory(b"a/b")
+    tree.chown(b"a", os.getuid(), os.getgid())
+    assert tree.changed == {b"a/b", b"a", b"."}
 
 
 def test_beneath() -> None:
