@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,10 +23,12 @@ from tests.transport.rpc_peers import (
     take_record,
 )
 from tests.transport.services import ECHO, FOUND, Serving, echo, echo_call, lookup
+from wire.codec import codec
 from wire.formats.netinfo import NETINFO
 from wire.transport.record import mark
 from wire.transport.rpc_connection import BATCH
 from wire.transport.rpc_server import (
+    Encoded,
     IncomingCall,
     RpcServer,
     Streamed,
@@ -355,6 +358,50 @@ async def test_all_connections_together_hold_a_bounded_number_of_bytes() -> None
         for client in (modest, *greedy[1:3]):
             await client.close()
         await eventually(lambda: server.connections.held == 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_result_for_many_clients_is_held_once() -> None:
+    result = codec(ECHO.by_name["MANY"].result).build(bytes(20_000_000))
+    async with serving(Serving(ECHO, lambda call: Encoded(result))) as (server, address):
+        clients = [await raw(address) for _ in range(6)]
+        tracemalloc.start()
+        try:
+            for client in clients:
+                client.transport.pauseProducing()
+                client.send(record(echo_call(1, "MANY", 1)))
+            await eventually(lambda: all(one.result is result for one in server.connections))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < len(result)
+        assert server.connections.unsent == len(result)
+        for client in clients[1:]:
+            await client.close()
+        clients[0].transport.resumeProducing()
+        assert payload(await take_record(clients[0])) == bytes(20_000_000)
+        await eventually(lambda: server.connections.unsent == 0)
+        await clients[0].close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_results_that_nobody_reads_are_bounded() -> None:
+    async with serving(Serving(ECHO, echo), unsent_results=50_000_000) as (server, address):
+        stuck, slow, quick = [await raw(address) for _ in range(3)]
+        for count, client in enumerate((stuck, slow), 1):
+            client.transport.pauseProducing()
+            client.send(record(echo_call(1, "MANY", 20_000_000)))
+            await eventually(lambda wanted=count * 20_000_000: server.connections.unsent > wanted)
+        quick.send(record(echo_call(1, "MANY", 20_000_000)))
+        assert payload(await take_record(quick)) == bytes(20_000_000)
+        stuck.transport.resumeProducing()
+        await stuck.ended()
+        assert len(stuck.received) < 20_000_000
+        slow.transport.resumeProducing()
+        assert payload(await take_record(slow)) == bytes(20_000_000)
+        assert server.connections.unsent == 0
+        await slow.close()
+        await quick.close()
 
 
 @pytest_twisted.ensureDeferred

@@ -29,6 +29,9 @@ class RpcLimits:
     held_calls: int = _limit(64 * 1024 * 1024)
     """Bytes of calls that have not arrived whole or wait for their turn, of all connections together; beyond it the
     connection that holds most of them is closed."""
+    unsent_results: int = _limit(256 * 1024 * 1024)
+    """Bytes of long results that clients have asked for and do not read, of all connections together, a result for
+    several clients counted once; beyond it the connection that has not been read for the longest time is closed."""
     udp_call: int = _limit(65_507)
     """A call accepted over UDP; the most that a datagram holds."""
     udp_reply: int = _limit(8_800)

@@ -22,12 +22,12 @@ from wire.formats.rpc import LAST_FRAGMENT
 from wire.transport.errors import RecordError
 from wire.transport.limits import RpcLimits
 from wire.transport.record import MARK, RecordReader, mark
-from wire.transport.rpc_dispatch import Caller, Dispatcher, Flow, Junk, Later, Outcome, close_chunks
+from wire.transport.rpc_dispatch import LONG, Caller, Dispatcher, Flow, Junk, Later, Outcome, close_chunks
 from wire.transport.tap import Address, Tap, Tapped
 
 log = Logger()
 
-BATCH = 64 * 1024
+BATCH = LONG
 """Bytes of replies gathered before they are written, of a fragment of a streamed reply, and of calls read ahead."""
 FEW = 32
 """Calls served before it is looked at whether it is the others' turn."""
@@ -70,6 +70,14 @@ class Connections:
         self._open: dict[RpcConnection, None] = {}
         self.held = 0
         """Bytes of calls that are not served yet, of all together."""
+        self.most = 0
+        """How many there were at once, at most."""
+        self.displaced = 0
+        """How many were closed to make room for others."""
+        self.unsent = 0
+        """Bytes of long results that are being sent, each counted once, to however many clients."""
+        self._readers: Counter[int] = Counter()
+        """The `id` of such a result -> how many connections send it."""
         self._gates = [service.accept_tcp for service in services if hasattr(service, "accept_tcp")]
 
     def __len__(self) -> int:
@@ -93,6 +101,7 @@ class Connections:
             return False
         self._open[connection] = None
         self.per_host[peer.host] += 1
+        self.most = max(self.most, len(self))
         return True
 
     def _make_room(self, host: str | None) -> bool:
@@ -106,6 +115,7 @@ class Connections:
         if oldest is not None:
             oldest.abort()
             self.forget(oldest)
+            self.displaced += 1
         return oldest is not None
 
     def hold(self, more: int) -> None:
@@ -117,6 +127,31 @@ class Connections:
             log.warn(text, name=self.shared.name, peer=greediest.caller.peer)
             greediest.abort()
             self.forget(greediest)
+
+    def begin_sending(self, result: bytes) -> None:
+        """One of them begins to send a long result; where all have too much to send, the connection whose client has
+        been reading nothing for the longest time is closed."""
+        self._readers[id(result)] += 1
+        if self._readers[id(result)] > 1:
+            return
+        self.unsent += len(result)
+        while self.unsent > self.shared.limits.unsent_results:
+            sending = (connection for connection in self._open if connection.result)
+            slowest = min(sending, key=lambda connection: connection.used, default=None)
+            if slowest is None:
+                return
+            text = "{name}: too many bytes of replies wait to be read; {peer}, which does not, is closed"
+            log.warn(text, name=self.shared.name, peer=slowest.caller.peer)
+            slowest.abort()
+            self.forget(slowest)
+            slowest.end_flow()
+
+    def end_sending(self, result: bytes) -> None:
+        """One of them is through with it."""
+        self._readers[id(result)] -= 1
+        if not self._readers[id(result)]:
+            del self._readers[id(result)]
+            self.unsent -= len(result)
 
     def forget(self, connection: RpcConnection) -> None:
         """Count a connection no longer."""
@@ -169,6 +204,8 @@ class RpcConnection(Protocol):
         self._chunks: Iterable[bytes] = ()
         self._flow: Iterator[bytes] | None = None
         self._block = b""
+        self.result = b""
+        """The long result that is being sent, if one is."""
         self._reading = True
         self._tap: Tapped | None = None
         self._half_since: float | None = None
@@ -211,7 +248,7 @@ class RpcConnection(Protocol):
             self._work()
             return
         outcome = self._outcome(record)
-        if outcome.__class__ is bytes and len(outcome) <= BATCH:
+        if outcome.__class__ is bytes:
             self._write(MARK.pack(LAST_FRAGMENT | len(outcome)) + outcome)
         elif outcome is not None:
             self._begin(outcome)
@@ -219,7 +256,7 @@ class RpcConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._end(outgoing=False)
-        self._end_flow()
+        self.end_flow()
         self._connections.forget(self)
         if not self.ended.called:
             self.ended.callback(None)
@@ -282,7 +319,7 @@ class RpcConnection(Protocol):
         for served, record in enumerate(self._reader, 1):
             self._half_since = None
             outcome = outcome_of(record)
-            if outcome.__class__ is bytes and len(outcome) <= BATCH:
+            if outcome.__class__ is bytes:
                 length = len(outcome)
                 add(pack(LAST_FRAGMENT | length))
                 add(outcome)
@@ -368,16 +405,13 @@ class RpcConnection(Protocol):
 
     def _put(self, outcome: Outcome) -> None:
         if isinstance(outcome, bytes):
-            if len(outcome) <= BATCH:
-                self._out += (mark(len(outcome)), outcome)
-                return
-            # Of a long reply only what the client reads is copied, so that a thousand which do not cost nothing.
-            long = outcome
-            chunks = (long[at : at + BATCH] for at in range(BATCH, len(long), BATCH))
-            outcome = Flow(long[:BATCH], chunks)
-        if isinstance(outcome, Flow):
+            self._out += (mark(len(outcome)), outcome)
+        elif isinstance(outcome, Flow):
             if self._out:
                 self._flush()
+            if outcome.whole:
+                self._connections.begin_sending(outcome.whole)
+                self.result = outcome.whole
             self._chunks = outcome.chunks
             self._flow = iter(outcome.chunks)
             self._block = outcome.header
@@ -409,12 +443,16 @@ class RpcConnection(Protocol):
             self._block = b"".join(block)
         self._write(mark(len(fragment), last) + fragment)
         if last:
-            self._end_flow()
+            self.end_flow()
         return True
 
-    def _end_flow(self) -> None:
+    def end_flow(self) -> None:
+        """Let go of the reply that is being sent in chunks, if one is."""
         chunks, self._chunks, self._flow, self._block = self._chunks, (), None, b""
         close_chunks(chunks)
+        if self.result:
+            self._connections.end_sending(self.result)
+            self.result = b""
 
     # --- ends --------------------------------------------------------------------------------------------------------
 

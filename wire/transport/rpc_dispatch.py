@@ -42,6 +42,9 @@ FIXED = len(HEADER.build(Message(0, MsgType.CALL, Call(RPC_VERSION, 0, 0, 0, AUT
     NO_AUTH
 )
 """Bytes of a call before its credential and verifier."""
+LONG = 64 * 1024
+"""A result of more bytes is not copied into its reply, but sent in pieces of so many: it may be for others, too, and
+only what a client reads shall cost memory."""
 ROUTES_PER_CONNECTION = 64
 SUCCESS = accepted(AcceptStatus.SUCCESS)
 SYSTEM_ERR = accepted(AcceptStatus.SYSTEM_ERR)
@@ -205,10 +208,12 @@ class Later:
 
 @attrs.frozen
 class Flow:
-    """A reply sent in chunks: its header, then the chunks of its result."""
+    """A reply sent in chunks: its header, with which it may begin, then the chunks of its result."""
 
     header: bytes
     chunks: Iterable[bytes]
+    whole: bytes = b""
+    """The result that it is cut from; empty where each chunk is made when it is taken."""
 
 
 Outcome = bytes | None | Later | Flow
@@ -301,7 +306,7 @@ class Caller:
         if route.recall is not None:  # most calls: nothing is parsed, nothing is built
             known = route.recall(record[end:])
             if known is not None:
-                return b"".join((xid, SUCCESS, known))
+                return b"".join((xid, SUCCESS, known)) if len(known) <= LONG else _in_pieces(xid, known)
         try:
             argument, _ = route.parse(record, route.end)
         except FormatError:
@@ -314,9 +319,9 @@ class Caller:
             )
             kind = _kinds.get(result.__class__) or _kind_of(result)
             if kind is _Kind.ENCODED:
-                return xid + SUCCESS + result.data  # type: ignore[no-any-return]
+                return _reply(xid, result.data)
             if kind is _Kind.VALUE:
-                return xid + SUCCESS + route.build(result)
+                return _reply(xid, route.build(result))
         except Exception as error:
             return self._failed(xid, route, error)
         if kind is _Kind.LATER:
@@ -329,14 +334,14 @@ class Caller:
             result = await later.result
             kind = _kinds.get(result.__class__) or _kind_of(result)
             if kind is _Kind.VALUE:
-                return later.xid + SUCCESS + later.route.build(result)
+                return _reply(later.xid, later.route.build(result))
         except Exception as error:
             return self._failed(later.xid, later.route, error)
         return self._special(later.xid, kind, result)
 
     def _special(self, xid: bytes, kind: _Kind, result: Any) -> Outcome:
         if kind is _Kind.ENCODED:
-            return bytes(xid + SUCCESS + result.data)
+            return _reply(xid, result.data)
         if kind is _Kind.STREAMED:
             return Flow(xid + SUCCESS, result.chunks)
         return None
@@ -360,6 +365,15 @@ class Caller:
             peer=self.peer,
         )
         return xid + SYSTEM_ERR
+
+
+def _reply(xid: bytes, result: bytes) -> Outcome:
+    return xid + SUCCESS + result if len(result) <= LONG else _in_pieces(xid, result)
+
+
+def _in_pieces(xid: bytes, result: bytes) -> Flow:
+    rest = (result[at : at + LONG] for at in range(LONG, len(result), LONG))
+    return Flow(b"".join((xid, SUCCESS, result[:LONG])), rest, result)
 
 
 def close_chunks(chunks: Any) -> None:
