@@ -8,8 +8,8 @@ import functools
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar, cast
 
-from sup.channel import Channel
-from wire.formats.sup import Deny, List, ListEntry, Need, NeedEntry, Recv, Refuse, SupParams
+from sup.channel import Channel, ChannelAround
+from wire.formats.sup import Deny, List, ListEntry, Need, NeedEntry, Recv, Refuse
 
 PLAIN_KEY = b"SuperMan"
 """The key that means no encryption at all in builds without the cipher, such as Debian's."""
@@ -88,39 +88,18 @@ class Cipher:
         return ListEntry(self.text(entry.name), entry.mode, entry.flags, entry.mtime)
 
 
-class EncryptedChannel:
+class EncryptedChannel(ChannelAround):
     """A channel whose messages and files are encrypted under a key, once LOGIN is granted (SUP 5.2)."""
 
     def __init__(self, channel: Channel, cipher: Cipher) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._cipher = cipher
-        self.peer = channel.peer
-        self.local = channel.local
-
-    @property
-    def params(self) -> SupParams:
-        return self._channel.params
-
-    @params.setter
-    def params(self, params: SupParams) -> None:
-        self._channel.params = params
-
-    @property
-    def idle_timeout(self) -> float:
-        return self._channel.idle_timeout
-
-    @idle_timeout.setter
-    def idle_timeout(self, seconds: float) -> None:
-        self._channel.idle_timeout = seconds
 
     async def receive(self, *types: type[T]) -> T:
         return self._cipher.message(await self._channel.receive(*types))
 
     def send(self, *messages: Any) -> None:
         self._channel.send(*map(self._cipher.message, messages))
-
-    async def drain(self) -> None:
-        await self._channel.drain()
 
     async def receive_file(self, size: int, write: Callable[[bytes], None]) -> None:
         transform = self._cipher.file()
@@ -138,18 +117,6 @@ class EncryptedChannel:
                     yield transform(chunk)
 
         await self._channel.send_file(self._cipher.message(recv), transformed())
-
-    async def receive_probe(self) -> None:
-        await self._channel.receive_probe()
-
-    def send_probe(self) -> None:
-        self._channel.send_probe()
-
-    async def finish(self) -> None:
-        await self._channel.finish()
-
-    def abort(self) -> None:
-        self._channel.abort()
 
 
 _BYTES = bytes(range(256))

@@ -7,11 +7,11 @@ LOGIN carries is never shown.
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from sup.channel import Channel
+from sup.channel import Channel, ChannelAround
 from sup.report import Write, printable
 from wire.codec import codec
 from wire.explain import Node, explain
-from wire.formats.sup import Login, Recv, SupParams, type_of
+from wire.formats.sup import Login, Recv, type_of
 
 T = TypeVar("T")
 
@@ -19,33 +19,13 @@ VALUES, LENGTHS = 3, 4
 _SECRET = b"(not shown)"
 
 
-class TracingChannel:
+class TracingChannel(ChannelAround):
     """A channel like `channel` that also tells `write` about every message."""
 
     def __init__(self, channel: Channel, level: int, write: Write) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._level = level
         self._write = write
-        self.peer = channel.peer
-        self.local = channel.local
-
-    @property
-    def params(self) -> SupParams:
-        """What the session has agreed on."""
-        return self._channel.params
-
-    @params.setter
-    def params(self, params: SupParams) -> None:
-        self._channel.params = params
-
-    @property
-    def idle_timeout(self) -> float:
-        """The longest silence of the other side, in seconds."""
-        return self._channel.idle_timeout
-
-    @idle_timeout.setter
-    def idle_timeout(self, seconds: float) -> None:
-        self._channel.idle_timeout = seconds
 
     async def receive(self, *types: type[T]) -> T:
         """The next message, told."""
@@ -59,9 +39,6 @@ class TracingChannel:
             self._tell("Writing", message)
         self._channel.send(*messages)
 
-    async def drain(self) -> None:
-        await self._channel.drain()
-
     async def receive_file(self, size: int, write: Callable[[bytes], None]) -> None:
         """The data of a file; only its size is told."""
         if self._level >= VALUES:
@@ -71,18 +48,6 @@ class TracingChannel:
     async def send_file(self, recv: Recv, chunks: Iterable[bytes] | AsyncIterable[bytes]) -> None:
         self._tell("Writing", recv)
         await self._channel.send_file(recv, chunks)
-
-    async def receive_probe(self) -> None:
-        await self._channel.receive_probe()
-
-    def send_probe(self) -> None:
-        self._channel.send_probe()
-
-    async def finish(self) -> None:
-        await self._channel.finish()
-
-    def abort(self) -> None:
-        self._channel.abort()
 
     def _tell(self, verb: str, message: Any) -> None:
         kind = type(message)
