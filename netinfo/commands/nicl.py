@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netinfo.client import editing
 from netinfo.client.domain import Domain
@@ -31,6 +31,7 @@ from netinfo.commands.options import (
 )
 from netinfo.commands.tool import (
     CANNOT_CONNECT,
+    STATUS_BASE,
     USAGE,
     ToolError,
     advised,
@@ -42,7 +43,11 @@ from netinfo.commands.tool import (
     run_tool,
 )
 from netinfo.rawformat import RawFormatError
+from wire.formats.netinfo import NiStatus
 from wire.transport.errors import TransportError
+
+if TYPE_CHECKING:
+    from netinfo.events import Changed
 
 CREATE = Option(("-c",), "with -raw: make the database if it does not exist")
 READ_ONLY = Option(("-ro",), "refuse every change")
@@ -125,8 +130,15 @@ def open_raw(path: Path, create: bool) -> tuple[Domain, bool, Callable[[], None]
         rules = Rules(path.stem.encode(), store.load())
     except StoreError as error:
         raise ToolError(str(error), CANNOT_CONNECT) from None
-    local = open_local(rules, str(path), lambda changes: store.save(change.commit for change in changes))
-    return local, False, store.close
+
+    def keep(changes: Sequence[Changed]) -> None:
+        try:
+            store.save(change.commit for change in changes)
+        except StoreError as error:
+            status = NiStatus.NI_NOSPACE if error.full else NiStatus.NI_SYSTEMERR
+            raise ToolError(f"{error}; nothing was changed", STATUS_BASE + status) from None
+
+    return open_local(rules, str(path), keep), False, store.close
 
 
 # --- the shell --------------------------------------------------------------------------------------------
@@ -228,9 +240,16 @@ async def nicl(argv: list[str]) -> int:
     except RawFormatError as error:
         raise ToolError(f"input: {error}", USAGE) from None
     except OSError as error:
-        raise ToolError(f"{error.filename}: {error.strerror}", USAGE) from None
+        raise _unreadable(error) from None
     finally:
         close()
+
+
+def _unreadable(error: OSError) -> ToolError:
+    """A file named in a command that cannot be read; an error of the output, which no file has, is passed on."""
+    if error.filename is None:
+        raise error
+    return ToolError(f"{error.filename}: {error.strerror}", USAGE)
 
 
 async def _shell(session: Session, arguments: Arguments) -> int:
@@ -252,7 +271,7 @@ async def _shell(session: Session, arguments: Arguments) -> int:
             complain("nicl", error)
             code = USAGE
         except OSError as error:
-            complain("nicl", f"{error.filename}: {error.strerror}")
+            complain("nicl", _unreadable(error))
             code = USAGE
         except NetInfoError as error:
             complain("nicl", advised(error))

@@ -201,9 +201,6 @@ def run_tool(
     except ToolError as error:
         complain(name, error)
         code = error.code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except KeyboardInterrupt:
         code = 130
     except NetInfoError as error:
@@ -212,9 +209,22 @@ def run_tool(
     except TransportError as error:
         complain(name, error)
         code = FAILED
+    except OSError as error:
+        code = _without_output(name, error)
     finally:
         _closing.close()
     sys.exit(code)
+
+
+def _without_output(name: str, error: OSError) -> int:
+    """What remains to be done when the output cannot be written; the exit code. Who reads no further, such as `head`,
+    has all that was wanted."""
+    # For Python, which tries once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 0
+    complain(name, f"the output cannot be written: {error.strerror}")
+    return USAGE
 
 
 def _run(body: Callable[[list[str]], Awaitable[int]], args: list[str]) -> int:

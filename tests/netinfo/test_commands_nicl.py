@@ -19,6 +19,7 @@ from netinfo.commands.nicl_commands import COMMANDS, Session
 from netinfo.domain import Domain as Rules
 from netinfo.generation import APPLE
 from netinfo.rawformat import load, plant
+from netinfo.store import Store, StoreError
 from tests.netinfo import served
 from tests.netinfo.served import Served
 from tests.netinfo.tools import Ran, Tool
@@ -229,6 +230,22 @@ def test_a_database_of_ours_is_made_and_changed(tool: Tool, tmp_path: Path) -> N
     (tmp_path / "junk").write_text("nothing of ours, and long enough to be looked at " * 9)
     assert tool("nicl", "-raw", str(tmp_path / "junk"), "ls").code == 200
     assert tool("nicl", "-raw", str(tmp_path), "ls").code == 200
+
+
+def test_a_database_that_cannot_be_written_keeps_what_it_had(
+    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "new.db")
+    assert tool("nicl", "-raw", "-c", path, "create", "/users").code == 0
+
+    def full(store: Store, work: object) -> None:
+        raise StoreError(f"{store.path}: database or disk is full", full=True)
+
+    monkeypatch.setattr(Store, "save", full)
+    ran = tool("nicl", "-raw", path, stdin=b"create /users/ann\nlist /\nlist /users\n")
+    assert ran.err == f"nicl: {path}: database or disk is full; nothing was changed\n"
+    assert ran.out == "1         users\n"
+    assert tool("nicl", "-raw", path, "create", "/users/ann").code == 103
 
 
 # --- the prompt -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import struct
@@ -51,6 +52,41 @@ class HalfServer:
                     connection.sendall(mark(len(reply)) + reply)
                 else:
                     self.reached.set()
+
+
+TOOLS = {"niutil": ["-list", "{}", "/users"], "nicl": ["{}", "ls", "/users"], "nidump": ["-r", "/", "{}"]}
+
+
+def with_output(name: str, where: str, output: int) -> tuple[int, str]:
+    """A tool as a process of its own, whose standard output is that file; its exit code and what it complains of."""
+    code = f"from netinfo.commands.{name} import main; main()"
+    argv = [word.format(where) for word in TOOLS[name]]
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *argv],
+        stdout=output,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    return ran.returncode, ran.stderr.decode()
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_who_reads_no_further_has_enough(name: str, host: Served) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert with_output(name, host.network, writing) == (0, "")
+    os.close(writing)
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_an_output_that_cannot_be_written_is_one_sentence(name: str, host: Served) -> None:
+    with open(os.devnull) as unwritable:
+        assert with_output(name, host.network, unwritable.fileno()) == (
+            1,
+            f"{name}: the output cannot be written: Bad file descriptor\n",
+        )
 
 
 @pytest.fixture
