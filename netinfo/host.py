@@ -30,7 +30,7 @@ from netinfo.server import SUFFIX, DomainServer, database_of, open_database
 from netinfo.settings import Settings
 from netinfo.superuser import OwnAddresses
 from wire.formats.netinfo import NETINFO, Binding
-from wire.formats.nibind import NIBIND, BindArgs, CloneArgs, Registration
+from wire.formats.nibind import NIBIND, REGISTRATION_LIMIT, BindArgs, CloneArgs, Registration
 from wire.formats.portmap import IPPROTO_TCP, IPPROTO_UDP, Mapping
 from wire.formats.rpc import AUTH_NONE, Procedure, Program
 from wire.transport.errors import ListenError, TransportError
@@ -145,7 +145,13 @@ class Host:
             await server.stop()
             raise
         self.servers[tag] = server
-        self.registry.add(Registration(tag, server.ports))
+        if not self.registry.add(Registration(tag, server.ports)):
+            log.warn(
+                "domain {tag} is not in the binder, which can tell of {n} domains alone: clients reach it as {address}",
+                tag=tag.decode(),
+                n=REGISTRATION_LIMIT,
+                address=server.address,
+            )
         return server
 
     async def start_stored(self) -> None:

@@ -68,6 +68,10 @@ class Alarm:
             self._timer.cancel()
             self._timer = None
 
+    def remaining(self) -> float:
+        """Seconds until it rings; 0 if it is not set."""
+        return 0.0 if self._timer is None else max(0.0, self._timer.getTime() - self.reactor.seconds())
+
     def _ring(self) -> None:
         self._timer = None
         self.ring()
@@ -111,6 +115,11 @@ class Master:
 
     def check_master(self, trusted: bool) -> None:
         """A master has no master."""
+
+    def until_cleanup(self) -> float:
+        """Seconds until all clones are told to compare; 0 if they never are."""
+        periodic = self._updates.periodic_at()
+        return 0.0 if periodic is None else max(0.0, periodic - self._reactor.seconds())
 
     def resync_clones(self, trusted: bool) -> None:
         self._pace.want(self._reactor.seconds(), TRUSTED_PAUSE if trusted else STRANGERS_PAUSE)
@@ -221,6 +230,10 @@ class Clone:
 
     def resync_clones(self, trusted: bool) -> None:
         """A clone has no clones."""
+
+    def until_cleanup(self) -> float:
+        """Seconds until it compares by itself; 0 if it never does, or is about to."""
+        return self._periodic.remaining()
 
     def _pump(self) -> None:
         if self._stopped:

@@ -110,7 +110,6 @@ class DomainServer:
         )
         self.rpc = RpcServer([self.service], settings.limits, settings.taps, f"netinfod {tag.decode()}")
         self.address: Address | None = None
-        self._most_connections = 0
 
     @property
     def ports(self) -> AddrInfo:
@@ -171,7 +170,7 @@ class DomainServer:
 
     def _describe(self) -> None:
         """Bring what STATISTICS tells about the server up to date."""
-        now = len(self.rpc.connections)
-        self._most_connections = max(self._most_connections, now)
-        most = int(self.settings.limits.connections)
-        self.domain.surroundings.connections = (now, self._most_connections, most, 0)
+        around, connections = self.domain.surroundings, self.rpc.connections
+        allowed = int(self.settings.limits.connections)
+        around.connections = (len(connections), connections.most, allowed, connections.displaced)
+        around.cleanup_remaining = self.followers.until_cleanup()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, eventAsText
 
 from netinfo.binder import DomainError
 from netinfo.client.domain import Domain
@@ -32,9 +33,10 @@ from netinfo.store import StoreError
 from tests.netinfo import served
 from tests.peers import free_port, loopback
 from wire.formats.netinfo import NETINFO, NiId, NiStatus, Property
-from wire.formats.nibind import NIBIND, AddrInfo, BindArgs, CloneArgs, Registration
+from wire.formats.nibind import NIBIND, REGISTRATION_LIMIT, AddrInfo, BindArgs, CloneArgs, Registration
 from wire.formats.portmap import IPPROTO_UDP, Mapping
 from wire.transport.errors import ListenError, TransportError
+from wire.transport.limits import RpcLimits
 
 
 def network() -> ReactorNetwork:
@@ -209,6 +211,32 @@ async def test_a_database_that_is_none_is_refused(tmp_path: Path) -> None:
     async with served.host(state=tmp_path) as host:
         with pytest.raises(StoreError, match=r"network.db"):
             await host.start_stored()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_domain_too_many_for_the_binder_is_told_of() -> None:
+    async with served.host() as host:
+        for number in range(REGISTRATION_LIMIT):
+            assert host.registry.add(Registration(b"t%d" % number, AddrInfo(1, 1)))
+        with capturedLogs() as logs:
+            server = await host.start_domain(b"more", served.EMPTY)
+        told = [eventAsText(event) for event in logs]
+        assert any("more is not in the binder" in line and str(server.address) in line for line in told)
+
+
+@pytest_twisted.ensureDeferred
+async def test_statistics_tell_of_connections_and_the_next_comparison() -> None:
+    async with served.host(generation=APPLE, limits=RpcLimits(connections=2)) as host:
+        await host.start_domain(b"network", sample(b"network", "127.0.0.1"))
+        gone, other, domain = (opened(host) for _ in range(3))
+        await gone.ping()
+        await other.ping()
+        await domain.ping()
+        figures = {each.name: each.values for each in await domain.statistics()}
+        assert figures[b"connections"] == (b"2", b"2", b"2", b"1")
+        assert figures[b"cleanup_wait"] == (b"30", b"29")
+        for each in (gone, other, domain):
+            each.close()
 
 
 def test_files_that_are_no_databases_are_no_domains(tmp_path: Path) -> None:

@@ -255,6 +255,19 @@ def test_a_clone_whose_master_is_away_tries_again() -> None:
     assert rules.tree.checksum == master.tree.checksum
 
 
+def test_both_tell_when_they_compare_next() -> None:
+    world = World(serve=ok)
+    master, _ = master_of(world)
+    world.clock.advance(800)
+    assert master.until_cleanup() == 1000
+    world = World()
+    clone, _ = clone_of(world, domain(MASTER))
+    world.clock.advance(800)
+    assert clone.until_cleanup() == 1000
+    clone.stop()
+    assert clone.until_cleanup() == 0
+
+
 def test_a_busy_master_is_asked_again() -> None:
     world = World()
     clone, rules = clone_of(world, domain(MASTER))
