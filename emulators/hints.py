@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 
 from emulators.lab import SUP_DEBUG, Lab
+from netinfo.starter import PASSWORDS
 from wire.transport.tap import Address
 
 SYSTEM_FOLDERS = ("/usr/bin", "/usr/sbin", "/sbin", "/usr/local/sbin")
@@ -35,12 +36,17 @@ class Hint:
 
 
 def own_program(name: str) -> str:
-    """How to type the name of one of our programs here."""
+    """How to type the name of one of our programs here, in a terminal where no virtual environment is active."""
     script = Path(sys.executable).parent / name
-    found = shutil.which(name)
-    if found is not None and script.exists() and Path(found).resolve() == script.resolve():
-        return name
     if not script.exists():
+        return name
+    found = shutil.which(name)
+    active = os.environ.get("VIRTUAL_ENV")
+    if (
+        found is not None
+        and Path(found).resolve() == script.resolve()
+        and not (active and Path(found).is_relative_to(active))
+    ):
         return name
     home = Path.home()
     if script.is_relative_to(home) and shlex.quote(str(script)) == str(script):
@@ -92,11 +98,19 @@ def _netinfo(lab: Lab) -> list[Hint]:
             f"GHOSTPORTS_PORTMAP={portmapper} {nifind} -v /users/ann",
             "climbs from domain local to its parent",
         ),
-        Hint(
-            f"{niutil} -createprop -t {where} /users/ann office 42",
-            "writes, as the account that runs the lab",
-        ),
+        change(lab, f"-t {where} /users/ann office 42"),
     ]
+
+
+def change(lab: Lab, what: str) -> Hint:
+    """How somebody at this machine changes a property: *what* is the operands of ``niutil -createprop``."""
+    niutil = own_program("niutil")
+    if lab.account in lab.superusers:
+        return Hint(f"{niutil} -createprop {what}", "writes, as the account that runs the lab")
+    secret = PASSWORDS[b"network"][b"root"].decode()
+    return Hint(
+        f"NETINFO_PASSWORD={secret} {niutil} -createprop -u root {what}", "writes, as NetInfo's own root"
+    )
 
 
 def _sup(lab: Lab) -> list[Hint]:

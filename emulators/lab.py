@@ -7,6 +7,7 @@ commands (`emulators.commands.lab`, `emulators.commands.tour`) and the web conso
 from __future__ import annotations
 
 import os
+import pwd
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from netinfo.client.reactor import ReactorNetwork
 from netinfo.generation import GENERATIONS
 from netinfo.host import Host
 from netinfo.settings import Settings
+from netinfo.superuser import SOCKETS
 from sup import nameserver
 from sup.config import CollectionConfig, ServerConfig
 from sup.service import FileServer, SharedSlots
@@ -86,12 +88,29 @@ class Lab:
         port = next(service.address.port for service in self.services if service.name == name)
         return Address(self.address, port)
 
+    @property
+    def account(self) -> str:
+        """Whom the lab runs as; the number of an account that has no name, as in a container."""
+        try:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            return str(os.geteuid())
+
+    @property
+    def superusers(self) -> tuple[str, ...]:
+        """The accounts whose commands on this machine write to NetInfo without a password (NETINFO 3.2)."""
+        if self.config.netinfo.superuser == "reserved-port":
+            return ("root",)
+        return tuple(dict.fromkeys((self.account, "root"))) if SOCKETS[0].exists() else ()
+
     async def start(self) -> None:
         """Open everything. Raises ListenError and StoreError, and has closed again what it opened."""
         try:
             await self._start_netinfo()
             await self._start_sup()
             self._look_at_addresses()
+            if self.config.faults:
+                self.notes.append(f"The network misbehaves on purpose: {self.config.fault}.")
         except BaseException:
             await self.stop()
             raise
@@ -209,6 +228,10 @@ class Lab:
             self.notes.append(
                 f"Listening on {self.config.listen}: whoever reaches this machine can talk to the lab, whose "
                 "passwords are known to everybody."
+            )
+        if not self.config.listen.startswith("127.") and self.config.listen != ANY:
+            self.notes.append(
+                "Clients that look for a server by broadcast, as a NeXT does, need --listen 0.0.0.0."
             )
 
 

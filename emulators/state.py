@@ -81,7 +81,7 @@ class State:
             "# For the commands that `ghostports lab` prints: one collection, its host, and where it goes.",
             f"{samples.COLLECTION} host={host} base={self.client} delete old",
         )
-        self.supfile.write_text("\n".join(lines) + "\n")
+        self.supfile.write_bytes(os.fsencode("\n".join(lines) + "\n"))
 
     def close(self) -> None:
         """Let another lab have the directory."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import sys
 
 from rich.console import Console
@@ -27,7 +25,9 @@ def show(name: str, lab: Lab, console_url: str | None) -> None:
     say("")
     console.print(_accounts())
     say("")
-    say(f"{_superusers()} write to NetInfo without a password; SUP's sample needs no account.")
+    if lab.superusers:
+        say(f"Commands run by {' or '.join(lab.superusers)} write to NetInfo without a password.")
+    say("SUP's sample needs no account.")
     if console_url is not None:
         say(f"Watch it in a browser: {console_url}")
     say("\nTry in a second terminal:", "bold")
@@ -38,11 +38,6 @@ def show(name: str, lab: Lab, console_url: str | None) -> None:
         say(f"\nNote: {note}", "yellow")
     say("\nEach request appears below; Ctrl-C ends the lab.")
     sys.stdout.flush()
-
-
-def _superusers() -> str:
-    name = pwd.getpwuid(os.geteuid()).pw_name
-    return "Commands run by root" if name == "root" else f"Commands run by {name} or root"
 
 
 def _services(lab: Lab) -> Table:

@@ -16,7 +16,7 @@ from wire.transport.tap import Tap
 
 SUPERUSERS: dict[str, Callable[[OwnAddresses], SuperuserRule]] = {
     "reserved-port": reserved_port,
-    "same-user": lambda own: same_user(),
+    "same-user": lambda own: same_user(own=own),
 }
 """The superuser rules by their names in the configuration (NETINFO 3.2)."""
 

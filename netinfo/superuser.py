@@ -2,8 +2,8 @@
 same-user`.
 
 `reserved-port` is the historic rule: one of this host's own addresses and a source port that only root can
-bind (NETINFO 3.2). `same-user` suits a lab, where a student is not root: a loopback peer whose socket belongs
-to the server's account.
+bind (NETINFO 3.2). `same-user` suits a lab, where a student is not root: a caller on this host whose socket belongs to
+the server's account.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from weakref import ref
 
@@ -25,6 +25,8 @@ from wire.transport.tap import Address, Transport
 ROOT = 0
 OWN_END, FAR_END, USER, INODE = 1, 2, 7, 9
 """Columns of the kernel's table of sockets; the last names the open file behind one."""
+SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+"""Linux's tables of sockets."""
 OWN_ADDRESS_MEMORY = 10.0
 """Seconds for which it is remembered whether an address is this host's own."""
 
@@ -66,10 +68,13 @@ def reserved_port(own: Callable[[str], bool] = is_own_address) -> SuperuserRule:
 
 
 def same_user(
-    uid: int | None = None, tables: tuple[Path, ...] = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    uid: int | None = None,
+    tables: Sequence[Path] = SOCKETS,
+    own: Callable[[str], bool] = is_own_address,
 ) -> SuperuserRule:
-    """Linux: a loopback peer whose socket belongs to *uid*, by default the server's own user; or to root, who could
-    change the database anyway, and who often starts a server that then becomes another account.
+    """Linux: a peer on one of this host's own addresses whose socket belongs to *uid*, by default the server's own
+    user; or to root, who could change the database anyway, and who often starts a server that then becomes another
+    account.
 
     The kernel's table of sockets tells; where it cannot be read nobody is the superuser. A socket keeps its user, so
     one look is enough for a connection. It is also safer than several: what the table says of these two addresses once
@@ -79,10 +84,12 @@ def same_user(
     known = PerConnection()
 
     def rule(peer: Address, local: Address, transport: Transport) -> bool:
-        if transport != "tcp" or not is_loopback(peer.host):
+        if transport != "tcp":
             return False
         verdict = known.get(peer)
         if verdict is None:
+            if not own(peer.host):
+                return False
             found = _owner(tables, peer, local)
             if found is None:
                 return False
@@ -115,7 +122,7 @@ class PerConnection:
         return verdict
 
 
-def _owner(tables: tuple[Path, ...], peer: Address, local: Address) -> int | None:
+def _owner(tables: Sequence[Path], peer: Address, local: Address) -> int | None:
     """The user of the socket whose own end is *peer* and whose far end is *local*, in the kernel's table.
 
     There may be thousands of lines; only those that name the peer are taken apart.

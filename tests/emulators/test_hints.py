@@ -3,10 +3,12 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from emulators import hints
+from emulators import hints, lab
+from emulators.config import LabConfig, NetInfoConfig
 from wire.transport.tap import Address
 
 
@@ -26,6 +28,7 @@ def two_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Pa
     for name in ("sup", "rpcinfo"):
         executable(theirs / name, b"\x7fELF")
     monkeypatch.setattr(sys, "executable", str(ours / "python"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     monkeypatch.setattr(hints, "SYSTEM_FOLDERS", ())
     return ours, theirs
 
@@ -37,6 +40,15 @@ def test_our_program_by_name_where_the_shell_finds_it(
     monkeypatch.setenv("PATH", f"{ours}:{theirs}")
     assert hints.own_program("sup") == "sup"
     assert hints.own_program("niutil") == "niutil"
+
+
+def test_our_program_by_path_where_a_virtual_environment_is_active_that_another_terminal_lacks(
+    two_kinds: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = two_kinds
+    monkeypatch.setenv("PATH", f"{ours}:{theirs}")
+    monkeypatch.setenv("VIRTUAL_ENV", str(ours.parent))
+    assert hints.own_program("sup") == str(ours / "sup")
 
 
 def test_our_program_by_path_where_the_shell_finds_another(
@@ -88,6 +100,33 @@ def test_a_path_with_blanks_is_quoted(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(hints, "SYSTEM_FOLDERS", (str(tmp_path / "my tools"),))
     monkeypatch.setenv("PATH", os.devnull)
     assert hints.real_program("rpcinfo") == f"'{tmp_path}/my tools/rpcinfo'"
+
+
+@pytest.mark.parametrize(
+    ("rule", "table", "uid", "superusers", "password"),
+    [
+        ("same-user", True, 0, ("root",), False),
+        ("same-user", True, 54321, ("54321", "root"), False),  # an account without a name, as in a container
+        ("same-user", False, 54321, (), True),
+        ("reserved-port", True, 0, ("root",), False),
+        ("reserved-port", True, 54321, ("root",), True),
+    ],
+)
+def test_who_writes_without_a_password_and_how_others_do(
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    table: bool,
+    uid: int,
+    superusers: tuple[str, ...],
+    password: bool,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(lab, "SOCKETS", (Path(os.devnull if table else "/nonexistent"),))
+    running: Any = lab.Lab(None, LabConfig(netinfo=NetInfoConfig(superuser=rule)), cast(Any, None))
+    assert running.superusers == superusers
+    command = hints.change(running, "/users/ann office 42").command
+    assert ("NETINFO_PASSWORD=secret" in command) is password
+    assert ("-u root" in command) is password
 
 
 def test_universal_address() -> None:

@@ -102,8 +102,9 @@ def test_blanks_in_the_path_are_refused(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_the_supfile_is_one_our_client_reads(tmp_path: Path) -> None:
-    state = open_state(tmp_path / "lab", "127.0.0.1", fresh=False)
+@pytest.mark.parametrize("name", [b"lab", b"caf\xe9", b"#1=a,b"])
+def test_the_supfile_is_one_our_client_reads(tmp_path: Path, name: bytes) -> None:
+    state = open_state(tmp_path / os.fsdecode(name), "127.0.0.1", fresh=False)
     state.write_supfile("127.0.0.1")
     (collection,) = parse(state.supfile.read_bytes())
     assert collection.name == samples.COLLECTION.encode()

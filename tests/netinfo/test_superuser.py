@@ -33,6 +33,20 @@ def test_the_socket_must_be_open_and_the_users_or_roots(
     assert not rule(PEER, LOCAL, "udp")
 
 
+def test_a_caller_on_this_hosts_own_address_is_looked_up_and_any_other_is_not(tmp_path: Path) -> None:
+    """A lab for a class listens where others reach it, and its owner's commands call it there, too."""
+    tables = table(tmp_path, 1000, 77)
+    text = tables[0].read_text()
+    tables[0].write_text(
+        text.replace("0100007F", "01AC2AC0") + text.splitlines()[1].replace("0100007F", "02AC2AC0")
+    )
+    rule = same_user(1000, tables, lambda host: host == "192.42.172.1")
+    server = Address("192.42.172.1", LOCAL.port)
+    assert rule(Address("192.42.172.1", PEER.port), server, "tcp")
+    assert not rule(Address("192.42.172.1", PEER.port + 1), server, "tcp")
+    assert not rule(Address("192.42.172.2", PEER.port), Address("192.42.172.2", LOCAL.port), "tcp")
+
+
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's table of sockets")
 @pytest.mark.parametrize(
     ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET6, "::")]
@@ -111,3 +125,10 @@ def test_whether_an_address_is_own_is_remembered_for_a_while() -> None:
     assert own("192.0.2.1")
     now[0] = 11.0
     assert not own("192.0.2.1")
+
+
+def test_addresses_without_end_are_not_all_remembered() -> None:
+    own = OwnAddresses(lambda: 0.0)
+    for number in range(5000):
+        own(f"127.0.{number >> 8}.{number & 255}")
+    assert 0 < len(own._known) <= 4097
