@@ -7,6 +7,7 @@ is not this console's are refused.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from http import HTTPStatus
 from importlib.resources import files
@@ -74,6 +75,7 @@ class Console:
             undefined=StrictUndefined,
             trim_blocks=True,
         )
+        self._run = secrets.token_hex(8)
         self._readers: set[_Reader] = set()
         self._listening: Listening | None = None
         self.address = Address(HOST, 0)
@@ -136,7 +138,7 @@ class Console:
             for account, password in held.items()
         ]
         return self._templates.get_template("console.html").render(
-            name=self._name, lab=self._lab, hints=hints(self._lab), accounts=accounts
+            name=self._name, lab=self._lab, hints=hints(self._lab), accounts=accounts, run=self._run
         )
 
     def _message(self, request: Any, number: int) -> str:
@@ -161,10 +163,15 @@ class Console:
     # --- what happens now ---------------------------------------------------------------------------------------
 
     def _events(self, request: Any) -> Any:
-        """Server-Sent Events: each is a list of lines, and its id the number of the last."""
+        """Server-Sent Events: each is a list of lines, and its id the number of the last.
+
+        Before them comes which run of a lab this is. A browser whose page is of an earlier one loads it anew: the
+        messages it shows are not those that have these numbers now.
+        """
         if len(self._readers) >= READERS:
             return _refused(request, 503, f"{READERS} browsers are listening already.")
         request.setHeader("Content-Type", "text/event-stream")
+        request.write(f"event: run\ndata: {self._run}\n\n".encode())
         last = request.getHeader("Last-Event-ID") or ""
         reader = _Reader(self._reactor, request, self._history, int(last) if last.isdecimal() else 0)
         self._readers.add(reader)

@@ -211,7 +211,9 @@ class Events:
     def report(self) -> Any:
         """The next report; None at the end."""
         while line := self._file.readline():
-            if line.startswith(b"data: "):
+            if line == b"event: run\n":
+                self.run = self._file.readline().strip().removeprefix(b"data: ").decode()
+            elif line.startswith(b"data: "):
                 return json.loads(line.removeprefix(b"data: "))
             if line == b"0\r\n":  # the last chunk
                 return None
@@ -246,6 +248,21 @@ async def test_a_browser_that_comes_back_hears_what_it_missed(tmp_path: Path) ->
         report = await deferToThread(browser.report)
         assert [line["number"] for line in report["lines"]] == [5, 6]
         browser.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_browser_is_told_which_run_of_the_lab_its_page_must_be_of(tmp_path: Path) -> None:
+    runs = []
+    for _ in range(2):
+        async with opened(tmp_path) as here:
+            here.happens()
+            browser = await deferToThread(Events, here.console.address.port)
+            await deferToThread(browser.report)
+            page = await here.get("/")
+            assert f'data-run="{browser.run}"' in page.body
+            runs.append(browser.run)
+            browser.close()
+    assert runs[0] != runs[1]
 
 
 @pytest_twisted.ensureDeferred

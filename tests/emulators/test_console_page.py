@@ -148,6 +148,24 @@ def test_a_lab_that_begins_and_ends(browser: Browser, tmp_path: Path) -> None:
         visiting.end()
 
 
+def test_a_page_that_stays_open_becomes_that_of_the_next_lab(browser: Browser, tmp_path: Path) -> None:
+    """Between two classes: what the old lab said is not shown with the bytes of the new one's messages."""
+    listen = loopback()
+    with running_lab(listen, tmp_path / "state", console=True) as lab:
+        visiting = Visit(browser, lab)
+        page = visiting.page
+        look_up(lab, "first")
+        expect(page.locator(ROWS).filter(has_text="value=first")).to_have_count(1)
+        port = url(lab).rstrip("/").rpartition(":")[2]
+        lab.end()
+    with running_lab(listen, tmp_path / "state", "--fresh", "--console", port, console=True) as lab:
+        expect(page.locator("#services")).to_contain_text(str(lab.port("domain network")))
+        look_up(lab, "second")
+        expect(page.locator(ROWS).filter(has_text="value=second")).to_have_count(1)
+        expect(page.locator(ROWS).filter(has_text="value=first")).to_have_count(0)
+    visiting.end()
+
+
 def test_dark_is_dark_and_light_is_light(browser: Browser, lab: RunningLab) -> None:
     grounds = []
     for scheme in ("light", "dark"):

@@ -156,6 +156,7 @@ document.querySelector("#clear").addEventListener("click", () => { body.replaceC
 
 const source = new EventSource("events");
 source.addEventListener("open", () => { state.textContent = "live"; state.className = "live"; });
+source.addEventListener("run", (event) => { if (event.data !== document.body.dataset.run) location.reload(); });
 source.addEventListener("error", () => { state.textContent = "the lab does not answer; trying again…"; state.className = "lost"; });
 source.addEventListener("message", (event) => {
   const report = JSON.parse(event.data);
