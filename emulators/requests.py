@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+import attrs
 from twisted.logger import Logger
 
 from wire.capture.messages import Message, Notice, RpcMessage
@@ -32,7 +33,7 @@ class RequestLog:
 
     def __init__(self, say: Callable[[str], None] = _say) -> None:
         self._say = say
-        self._waiting: OrderedDict[int, RpcMessage] = OrderedDict()
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
 
     def __call__(self, message: Message) -> None:
         if isinstance(message, Notice):
@@ -41,12 +42,12 @@ class RequestLog:
         if not isinstance(message, RpcMessage):
             return
         if message.kind == "call":
-            self._waiting[message.number] = message
+            self._waiting[message.number] = _Waiting(message.time, _who(message), _asked(message))
             if len(self._waiting) > WAITING:
                 self._unanswered(self._waiting.popitem(last=False)[1])
         elif message.kind == "reply":
             call = self._waiting.pop(message.call.number, None) if message.call is not None else None
-            self._say(request_line(call, message))
+            self._say(request_line(call.asked if call is not None else message.name, message))
         else:
             self._say(f"{_who(message)}  bytes that are no call: {message.damage}")
 
@@ -59,13 +60,21 @@ class RequestLog:
             del self._waiting[number]
             self._unanswered(call)
 
-    def _unanswered(self, call: RpcMessage) -> None:
-        self._say(f"{_who(call)}  {_asked(call)} → no reply")
+    def _unanswered(self, call: _Waiting) -> None:
+        self._say(f"{call.who}  {call.asked} → no reply")
 
 
-def request_line(call: RpcMessage | None, reply: RpcMessage) -> str:
-    """The line of a call (None if it is not known any more) and its reply."""
-    asked = _asked(call) if call is not None else reply.name
+@attrs.frozen
+class _Waiting:
+    """What is told of a call once its reply comes; not the call itself, which may be long."""
+
+    time: float
+    who: str
+    asked: str
+
+
+def request_line(asked: str, reply: RpcMessage) -> str:
+    """The line of a call, of which *asked* tells what it asked, and its reply."""
     parts = [f"{_who(reply)}  {asked} → {reply.status}"]
     if reply.body is not None and (said := detail(reply)):
         parts.append(_cut(said))

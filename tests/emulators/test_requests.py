@@ -1,5 +1,7 @@
 """One line for each call: who, what, what came of it; and what has no reply is told, too."""
 
+import tracemalloc
+
 import attrs
 
 from emulators import requests
@@ -85,6 +87,18 @@ def test_waiting_calls_are_bounded(monkeypatch: object) -> None:
         watcher.rpc(event("datagram", call(b"PING", xid=xid), udp=True))
     assert len(lines) == 5
     assert len(written._waiting) == requests.WAITING
+
+
+def test_long_calls_that_are_never_answered_are_not_held() -> None:
+    watcher, written, _ = log()
+    long = call(b"LOOKUP", LookupArgs(NiId(5, 0), b"k" * 60_000, b"v"))
+    tracemalloc.start()
+    for xid in range(200):
+        watcher.rpc(event("datagram", xid.to_bytes(4, "big") + long[4:], udp=True))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(written._waiting) == 200
+    assert held < 20 * len(long)
 
 
 def test_bytes_that_are_no_call() -> None:
