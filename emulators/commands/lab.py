@@ -17,11 +17,14 @@ from wire.capture.recording import Recording, pcap_options
 from wire.transport.tap import Tap
 
 ADVICE = {
-    errno.EADDRINUSE: "Is another lab running? Stop it, or choose other ports: --port-base 20000, or 0 for any free.",
+    errno.EADDRINUSE: "Is another lab running, or at port 111 the system's rpcbind? Stop it, or choose other ports: "
+    "--port-base 20000, or 0 for any free.",
     errno.EACCES: "Start the lab as root, or without --historic-ports: then each port is 10000 + the historic one.",
     errno.EADDRNOTAVAIL: "Give --listen an address of this machine, or 0.0.0.0 for all of them.",
 }
 """What to do where a port cannot be opened, by the system's error number."""
+BEGIN_ANEW = "Choose another directory with --state, or lose what this one holds and begin anew with --fresh."
+"""What to do where the state cannot be used."""
 
 
 @click.command(short_help="Run every server on this machine, with samples to try.")
@@ -142,7 +145,10 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
         except ListenError as error:
             raise ProgramError(f"{error} {ADVICE.get(error.errno or 0, '')}".rstrip()) from error
         except StoreError as error:
-            raise ProgramError(f"{str(error).rstrip('.')}. Or begin anew with --fresh.") from error
+            raise ProgramError(f"{str(error).rstrip('.')}. {BEGIN_ANEW}") from error
+        except OSError as error:
+            where = error.filename or directory
+            raise ProgramError(f"{where} cannot be used: {error.strerror}. {BEGIN_ANEW}") from error
         console = Console(reactor, running, name) if config.console else None
         if console is not None:
             await console.start(config.console_port)
@@ -160,6 +166,6 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
         return stop
 
     try:
-        return run_server(start, account=account, writable=[directory])
+        return run_server(start, account=account, writable=[directory, *directory.rglob("*")])
     finally:
         held.close()

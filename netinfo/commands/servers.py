@@ -51,15 +51,16 @@ class Running:
 
     def run(self, start: Callable[[Any, Settings], Awaitable[Stop]], *, keeps_state: bool = True) -> None:
         """Run until a signal, and exit with the server's code."""
+        from netinfo.server import SUFFIX
+
         with self.recording.taps() as taps:
             settings = attrs.evolve(self.settings, taps=taps)
 
             async def begin(reactor: Any) -> Stop:
                 return await start(reactor, settings)
 
-            code = run_server(
-                begin, account=self.user, writable=[self.state] if keeps_state else [], debug=self.debug
-            )
+            databases = [self.state, *self.state.glob(f"*{SUFFIX}*")] if keeps_state else []
+            code = run_server(begin, account=self.user, writable=databases, debug=self.debug)
         sys.exit(code)
 
 
@@ -71,7 +72,7 @@ def server_options(command: F) -> F:
         default="127.0.0.1",
         metavar="ADDR",
         show_default=True,
-        help="IPv4 address to listen on; 0.0.0.0 for all.",
+        help="IPv4 address to listen on; 0.0.0.0 for all of them, and for broadcasts.",
     )
     @click.option(
         "--user",

@@ -261,6 +261,7 @@ def test_through_a_bad_network_everything_still_works(tmp_path: Path) -> None:
         assert "completed" in typed(sup, timeout=120).stdout
         assert_is_the_sample(lab)
         assert "fault: " in lab.logged
+        assert "misbehaves on purpose: drop=0.2,delay=10ms,dup=0.2" in lab.printed
         assert lab.end() == 0
         assert "Traceback" not in lab.logged
 
@@ -439,6 +440,22 @@ def test_a_damaged_database_is_named(past: Past, tmp_path: Path, damage: str) ->
     ran = failing_lab("--listen", past.listen, "--port-base", "0", "--state", state, "--no-console")
     assert ran.returncode == 1
     assert str(path) in ran.stderr
+    assert "--fresh" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(("name", "said"), [("supfile", "Is a directory"), ("netinfo", "File exists")])
+def test_a_state_that_cannot_be_used_is_named(past: Past, tmp_path: Path, name: str, said: str) -> None:
+    path = past.copy(tmp_path) / name
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_text("A file in place of a directory.")
+    else:
+        path.unlink()
+        path.mkdir()
+    ran = failing_lab("--listen", past.listen, "--port-base", "0", "--state", path.parent, "--no-console")
+    assert ran.returncode == 1
+    assert f"{path} cannot be used: {said}" in ran.stderr
     assert "--fresh" in ran.stderr
     assert "Traceback" not in ran.stderr
 

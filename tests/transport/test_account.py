@@ -117,7 +117,7 @@ account.PROGRAM = ()  # wherever this Python lies: what these servers need is lo
 
 DROPPED = f"""{READABLE}
 import os, socket, sys
-account.become(sys.argv[1], [Path(sys.argv[2])])
+account.become(sys.argv[1], [Path(sys.argv[2]), Path(sys.argv[2], "old")])
 with socket.socket() as low:
     low.bind(("127.0.0.1", 877))
 Path(sys.argv[2], "mine").write_text("x")
@@ -141,12 +141,15 @@ def test_root_becomes_an_account_that_can_still_open_reserved_ports(
     state = tmp_path / "state"
     state.mkdir()
     (state / "old").write_text("there before")
+    (tmp_path / "others").write_text("not the server's")
+    (state / "others").hardlink_to(tmp_path / "others")
     ran = namespace.run([sys.executable, "-c", DROPPED, "nobody", str(state)], cwd=ROOT)
     assert ran.stdout.decode().splitlines() == [
         f"{wanted.pw_uid} {wanted.pw_gid} no way back",
         "no secrets",
     ]
-    assert {path.stat().st_uid for path in (state, *state.iterdir())} == {wanted.pw_uid}
+    assert {(state / name).stat().st_uid for name in (".", "old", "mine")} == {wanted.pw_uid}
+    assert (state / "others").stat().st_uid == 0
 
 
 @pytest.mark.root

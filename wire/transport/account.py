@@ -36,6 +36,7 @@ def become(name: str, writable: Sequence[Path] = ()) -> None:
     """As root: give *writable* to the account, and be that account from now on. As anybody else: stay who one is.
 
     name: an account, or "" for the first of `DEFAULT_ACCOUNTS`; root stays root when told so by name.
+    writable: directories, which are made where they are not there, and files; nothing else in the directories is given.
     Only on Linux reserved ports can still be opened afterwards. Raises ProgramError.
     """
     if os.geteuid() != 0:
@@ -51,15 +52,16 @@ def become(name: str, writable: Sequence[Path] = ()) -> None:
             f"Account {account.pw_name} may not read this program, for {hidden} is closed to it: install the program "
             "where all may read it, or name an account that may with --user (`--user root` stays root)."
         )
-    for directory in writable:
-        _give(directory, account)
+    for path in writable:
+        _give(path, account)
+    directories = [path for path in writable if path.is_dir()]
     keeps_ports = sys.platform.startswith("linux") and _keep_capabilities()
     os.initgroups(account.pw_name, account.pw_gid)
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
     if keeps_ports:
         _only_reserved_ports()
-    for directory in writable:
+    for directory in directories:
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             raise ProgramError(
                 f"{directory} cannot be reached by account {account.pw_name}: choose another directory, or --user."
@@ -82,13 +84,13 @@ def hidden_from(account: pwd.struct_passwd) -> Path | None:
     return None
 
 
-def _give(directory: Path, account: pwd.struct_passwd) -> None:
+def _give(path: Path, account: pwd.struct_passwd) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in (directory, *directory.rglob("*")):
-            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+        if not path.exists() and not path.is_symlink():
+            path.mkdir(parents=True, mode=0o700)
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
     except OSError as error:
-        raise ProgramError(f"{directory} cannot be given to {account.pw_name}: {error.strerror}.") from error
+        raise ProgramError(f"{path} cannot be given to {account.pw_name}: {error.strerror}.") from error
 
 
 def _keep_capabilities() -> bool:

@@ -37,7 +37,7 @@ def run_server(
     """Run a server until SIGINT or SIGTERM; its exit code: 0, or 1 after a sentence on stderr.
 
     account: whom a server started as root becomes; "" for the first of `account.DEFAULT_ACCOUNTS`.
-    writable: directories that then belong to that account.
+    writable: directories and files that then belong to that account.
     silent: log warnings and errors only.
     """
     log_to_stderr(debug, silent)
