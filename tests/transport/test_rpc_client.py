@@ -34,7 +34,7 @@ from wire.transport.errors import (
 )
 from wire.transport.limits import RpcLimits
 from wire.transport.record import mark
-from wire.transport.rpc_client import RESERVED, RpcClient, connect_tcp, connect_udp
+from wire.transport.rpc_client import RESERVED, RpcClient, StreamClient, connect_tcp, connect_udp
 from wire.transport.rpc_message import accepted
 from wire.transport.rpc_server import NO_REPLY, IncomingCall, Reject
 from wire.transport.tap import Address, TapEvent
@@ -194,6 +194,9 @@ async def test_calls_of_one_turn_leave_in_one_write() -> None:
             b"%d" % n for n in range(500)
         ]
         assert sum(event.outgoing and event.kind == "data" for event in events) == 1
+        assert isinstance(client, StreamClient)
+        assert client._connection is not None
+        assert client._connection.transport.getTcpNoDelay()
         client.close()
 
 

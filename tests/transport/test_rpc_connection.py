@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 
 from tests.transport.raw import HOST, eventually, raw, sleep
 from tests.transport.rpc_peers import (
@@ -50,6 +50,7 @@ async def test_pipelined_calls_are_answered_in_order_in_few_writes() -> None:
     assert [int.from_bytes(reply[:4], "big") for reply in replies] == list(range(1000))
     assert [payload(reply) for reply in replies] == [b"%d" % xid for xid in range(1000)]
     assert sum(event.outgoing for event in events) < 100
+    assert [connection.transport.getTcpNoDelay() for connection in server.connections] == [True]
     await client.close()
     await server.stop()
 
@@ -273,9 +274,13 @@ async def test_calls_behind_one_that_waits_stay_in_the_network() -> None:
 async def test_streams_that_cannot_be_followed_are_closed(stream: bytes) -> None:
     async with serving() as (_, address):
         client = await raw(address)
-        client.send(record(echo_call(1, argument=b"before")) + stream)
-        assert payload(await take_record(client)) == b"before"
-        await client.ended()
+        with capturedLogs() as logs:
+            client.send(record(echo_call(1, argument=b"before")) + stream)
+            assert payload(await take_record(client)) == b"before"
+            await client.ended()
+        (said,) = [formatEvent(event) for event in logs if "no calls" in event["log_format"]]
+        assert said.endswith("It is closed.")
+        assert "127.0.0.1" in said
 
 
 @pytest_twisted.ensureDeferred
@@ -448,8 +453,10 @@ async def test_one_connection_too_many_closes_the_least_recently_used() -> None:
         for client in (clients[0], clients[2], clients[1]):
             client.send(record(echo_call(1, argument=b"x")))
             await take_record(client)
-        newest = await raw(address)
-        await clients[0].ended()
+        with capturedLogs() as logs:
+            newest = await raw(address)
+            await clients[0].ended()
+        assert ["idle longest, is closed" in formatEvent(event) for event in logs] == [True]
         newest.send(record(echo_call(1, argument=b"new")))
         assert payload(await take_record(newest)) == b"new"
         assert len(server.connections) == 3

@@ -113,6 +113,8 @@ class Connections:
         )
         oldest = min(idle, key=lambda connection: connection.used, default=None)
         if oldest is not None:
+            text = "{name}: too many connections; that of {peer}, idle longest, is closed"
+            log.info(text, name=self.shared.name, peer=oldest.caller.peer)
             oldest.abort()
             self.forget(oldest)
             self.displaced += 1
@@ -299,12 +301,7 @@ class RpcConnection(Protocol):
                     self._shared.reactor.callLater(0, self._go_on, Wait.TURN)
                     break
         except RecordError as error:
-            log.debug(
-                "{name}: {peer} is closed. {error}",
-                name=self._shared.name,
-                peer=self.caller.peer,
-                error=error,
-            )
+            self._shared.junk(self.caller.peer, f"{error} It is closed.")
             self.close()
             return
         if self._out:
