@@ -14,6 +14,8 @@ from netinfo.client.blocking import BlockingNetwork
 from netinfo.client.domain import Domain, Options
 from netinfo.client.errors import CannotConnectError, NetInfoError
 from netinfo.client.names import (
+    PORTMAP_VARIABLE,
+    PORTMAPPER_PORT,
     BadNameError,
     DirectServer,
     NameProblem,
@@ -49,6 +51,8 @@ CANNOT_CONNECT = 200
 BAD_SERVER_BASE = 216
 """Exit codes; 100 and 216 have the status or the kind of problem added (NETINFO 6.5)."""
 ROOT_USER = "root"
+ELSEWHERE = f"a lab's portmapper is not at port {PORTMAPPER_PORT}: {PORTMAP_VARIABLE}=127.0.0.1:10111 says where it is"
+"""What to do where nobody answers at the historic place."""
 
 
 class ToolError(Exception):
@@ -131,7 +135,10 @@ async def open_source(
     try:
         domain = await how.open(parsed)
     except CannotConnectError as error:
-        raise ToolError(f"can't connect to domain {name}: {error.reason}", CANNOT_CONNECT) from None
+        asked = parsed.portmapper if isinstance(parsed, TaggedServer) else how.portmapper
+        historic = asked.port == PORTMAPPER_PORT and not isinstance(parsed, DirectServer)
+        advice = f" ({ELSEWHERE})" if historic else ""
+        raise ToolError(f"can't connect to domain {name}: {error.reason}{advice}", CANNOT_CONNECT) from None
     except NetInfoError as error:
         raise ToolError(f"can't connect to domain {name}: {advised(error, name)}", CANNOT_CONNECT) from None
     await authenticate(domain, arguments, source)

@@ -17,6 +17,7 @@ import pytest
 from netinfo.commands.niutil import OPERATIONS
 from tests.netinfo.served import Served
 from tests.netinfo.tools import Tool
+from tests.peers import loopback
 from wire.formats.netinfo import NETINFO, NiStatus
 from wire.transport.record import mark
 
@@ -288,6 +289,17 @@ def test_servers_that_are_not_there(host: Served, tool: Tool) -> None:
     assert (ran.code, "can't connect to domain 127.0.0.1:1" in ran.err) == (200, True)
     unknown = tool("niutil", "-read", "-t", host.by_tag("nope"), "/")
     assert (unknown.code, "No such tag" in unknown.err) == (200, True)
+
+
+def test_who_asks_at_the_historic_port_is_told_how_to_ask_a_lab(tool: Tool) -> None:
+    advice = "GHOSTPORTS_PORTMAP=127.0.0.1:10111"
+    here = loopback()
+    for server in (f"{here}/network", f"{here}:111/network"):
+        ran = tool("niutil", "-list", "-T", "2", "-t", server, "/")
+        assert (ran.code, advice in ran.err) == (200, True)
+    for server in (f"{here}:1/network", f"{here}:111"):
+        ran = tool("niutil", "-list", "-T", "2", "-t", server, "/")
+        assert (ran.code, advice in ran.err) == (200, False)
 
 
 def test_a_server_that_stops_answering_is_no_missing_connection(tool: Tool) -> None:
