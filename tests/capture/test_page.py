@@ -176,6 +176,38 @@ def test_by_keyboard(browser: Browser, binding: Path) -> None:
     opened.close()
 
 
+SEEN = """(selector) => {
+    const all = [...document.querySelectorAll(selector)], place = all[0].getBoundingClientRect();
+    const over = document.elementFromPoint(place.left + 5, place.top + 5);
+    return place.top >= 0 && place.bottom <= innerHeight && all[0].contains(over);
+}"""
+"""Whether the first such element is in the window, with nothing above it."""
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("size", [(1500, 900), (1280, 720), (360, 740)])
+def test_a_chosen_field_and_its_sentence_are_in_sight(
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    path = tmp_path / "page.html"
+    CliRunner().invoke(
+        dissect, [str(CAPTURES / "netinfo" / "next-clone.pcap"), "--follow", "8", "--html", str(path)]
+    )
+    opened = Opened(browser, path, viewport={"width": size[0], "height": size[1]})
+    at = opened.page
+    longest = at.evaluate("data.messages.reduce((a, b) => a.h.length > b.h.length ? a : b).n")
+    at.click(f"#m{longest}")
+    for byte in (0, 45, 300):
+        at.click(f'#hex div > [data-i="{byte}"]')
+        assert at.evaluate(SEEN, "#says"), byte
+        assert at.evaluate(SEEN, "#tree .pick > .row"), byte
+    for key in ("Home", "ArrowDown", "End", "ArrowUp", "ArrowUp"):
+        at.keyboard.press(key)
+        assert at.evaluate(SEEN, "#says"), key
+        assert at.evaluate(SEEN, "#tree .pick > .row"), key
+    opened.close()
+
+
 @pytest.mark.interop
 def test_conversations_and_the_ladder(browser: Browser, binding: Path) -> None:
     opened = Opened(browser, binding, viewport={"width": 1500, "height": 900})
