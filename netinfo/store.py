@@ -28,6 +28,8 @@ from wire.formats.netinfo import Property
 
 APPLICATION_ID = 0x4E494442
 """Marks an SQLite file as a NetInfo database ("NIDB")."""
+SQLITE = b"SQLite format 3\0"
+"""What every SQLite file begins with."""
 FORMAT = 1
 REMEDY = "Restore it from a backup, or import a dump into a new one"
 
@@ -63,15 +65,17 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open *path*, or make it. Raises StoreError if it is no whole NetInfo database or another server has it."""
         self.path = path
+        with self._named_errors():
+            self._refuse_foreign()
         self._lock = self._take_lock()
         new = not path.exists() or path.stat().st_size == 0
         try:
             with self._named_errors():
                 self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-                path.chmod(0o600)
                 if new:
                     self._make()
                 self._check()
+                path.chmod(0o600)
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = FULL")
         except BaseException:
@@ -87,6 +91,16 @@ class Store:
         self._lock.close()
 
     # --- opening ------------------------------------------------------------------------------------------------
+
+    def _refuse_foreign(self) -> None:
+        """What is no database is not touched: it gets no lock beside it, and keeps its mode."""
+        if not self.path.exists():
+            return
+        if self.path.is_file():  # neither a directory nor a pipe nor /dev/null
+            with self.path.open("rb") as file:
+                if file.read(len(SQLITE)) in (b"", SQLITE):
+                    return
+        raise StoreError(f"{self.path} is not a NetInfo database")
 
     def _take_lock(self) -> IO[bytes]:
         name = self.path.with_name(self.path.name + ".lock")

@@ -110,12 +110,27 @@ def filled(path: Path) -> Path:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.sqlite"
     path.write_bytes(b"this is no database" * 100)
-    with pytest.raises(StoreError, match=r"t\.sqlite: file is not a database"):
+    path.chmod(0o644)
+    with pytest.raises(StoreError, match=r"t\.sqlite is not a NetInfo database"):
         Store(path)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert os.listdir(tmp_path) == [path.name]
     path.unlink()
     sqlite3.connect(path).execute("CREATE TABLE other (a)").connection.commit()
     with pytest.raises(StoreError, match=r"t\.sqlite is not a NetInfo database"):
         Store(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_and_left_alone(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Such as /dev/null, which a server of root could close to everybody else."""
+    path = tmp_path / "thing"
+    make(path)
+    mode = path.stat().st_mode
+    with pytest.raises(StoreError, match=r"thing is not a NetInfo database"):
+        Store(path)
+    assert path.stat().st_mode == mode
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_newer_format_is_refused(tmp_path: Path) -> None:
