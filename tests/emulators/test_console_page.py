@@ -15,6 +15,7 @@ from tests.peers import chromium_flags, loopback, peer
 pytestmark = pytest.mark.interop
 
 ROWS = "#messages tbody tr"
+BEYOND = "node => node.scrollWidth - node.clientWidth"
 
 
 @pytest.fixture(scope="module")
@@ -185,13 +186,14 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, lab: RunningLab) 
     row.click()
     expect(page.locator("#explanation .tree")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for part in page.locator(".about section").all():
+        assert part.evaluate(BEYOND) <= 0
     visiting.end()
 
 
 def test_commands_to_try_are_shown_whole(visit: Visit) -> None:
-    beyond = "node => node.scrollWidth - node.clientWidth"
     for part in visit.page.locator(".about section, .try dd").all():
-        assert part.evaluate(beyond) <= 0
+        assert part.evaluate(BEYOND) <= 0
 
 
 def test_labels_for_those_who_do_not_see(visit: Visit) -> None:
