@@ -79,9 +79,9 @@ class Store:
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = FULL")
         except BaseException:
-            self.close()
             if new:
-                path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)  # while nobody else can have opened it
+            self.close()
             raise
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from netinfo import store as store_module
 from netinfo.access import Caller
 from netinfo.domain import Domain
 from netinfo.events import Changed, Replaced
@@ -227,6 +228,15 @@ def test_new_database_that_cannot_be_filled_is_not_there(tmp_path: Path) -> None
         store.begin(image_of(plant(Branch((), (Branch((ODD,)),) * 2000))))
     store.close()
     assert not path.exists()
+
+
+def test_new_database_that_cannot_be_made_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SCHEMA", "CREATE TABLE totals (checksum, slots, version); nonsense")
+    with pytest.raises(StoreError, match=r"t\.sqlite: .*syntax error"):
+        Store(tmp_path / "t.sqlite")
+    assert not (tmp_path / "t.sqlite").exists()
 
 
 def test_every_commit_waits_for_the_disk(tmp_path: Path) -> None:
