@@ -15,6 +15,7 @@ import attrs
 import pytest
 from click.testing import CliRunner
 
+from emulators.lessons.catalogue import LESSONS
 from tests.capture.frames import call, ether, ip4, pcap_file, record, reply, segment, talk, udp_packet
 from tests.capture.test_sup import built, session
 from wire.capture.commands import wireshark as command
@@ -33,6 +34,7 @@ from wire.formats.record import View
 from wire.formats.sup import List, ListEntry
 
 CAPTURES = Path(__file__).parent.parent / "captures"
+ALL = [*sorted(CAPTURES.glob("*/*.pcap")), *(lesson.capture for lesson in LESSONS)]
 PROTOCOLS = ("netinfo", "nibind", "sup")
 GENERATED = ("mark", "call", "latency", "directory", "data", "probe")
 """Fields of Wireshark's that are no fields of messages."""
@@ -168,7 +170,7 @@ def ours(path: Path) -> tuple[dict[Way, list[tuple[str, str]]], dict[Way, dict[s
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*/*.pcap")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_field_for_field(shark: Shark, path: Path) -> None:
     theirs, theirs_generated = seen(shark, path)
     mine, mine_generated = ours(path)
