@@ -132,24 +132,26 @@ def _real(lab: Lab) -> list[Hint]:
         Hint(
             f"{rpcinfo or 'rpcinfo'} -a {universally} -T {transport} 100000 2",
             f"the real rpcinfo over {transport.upper()}",
-            _missing("rpcinfo", rpcinfo),
+            _lacks("rpcinfo", rpcinfo),
         )
         for transport in ("udp", "tcp")
     ]
     if lab.config.sup_debug_port:
         taken = "" if lab.has(SUP_DEBUG) else "port 1127 is taken by another program"
         command = f"{sup or 'sup'} -P -v {shlex.quote(str(lab.state.supfile))}"
-        found.append(Hint(command, "the original SUP client", _missing("sup", sup) or taken))
+        found.append(Hint(command, "the original SUP client", _lacks("sup", sup, taken)))
     historic = "" if lab.config.historic_ports else "needs --historic-ports"
     found.append(
         Hint(
             f"{rpcinfo or 'rpcinfo'} -p {portmapper.host}",
             "everything registered with the portmapper",
-            _missing("rpcinfo", rpcinfo) or historic,
+            _lacks("rpcinfo", rpcinfo, historic),
         )
     )
     return found
 
 
-def _missing(name: str, found: str | None) -> str:
-    return "" if found is not None else f"needs the Debian package {PACKAGES[name]}"
+def _lacks(name: str, found: str | None, besides: str = "") -> str:
+    """What a command lacks: its program, or something *besides*, or both."""
+    program = "" if found is not None else f"needs the Debian package {PACKAGES[name]}"
+    return "; ".join(filter(None, (program, besides)))
