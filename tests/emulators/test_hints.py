@@ -105,7 +105,9 @@ def test_a_path_with_blanks_is_quoted(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_command_may_lack_more_than_its_program() -> None:
     assert hints._lacks("sup", "/usr/bin/sup") == ""
     assert hints._lacks("sup", None) == "needs the Debian package sup"
-    assert hints._lacks("sup", None, "port 1127 is taken") == "needs the Debian package sup; port 1127 is taken"
+    assert (
+        hints._lacks("sup", None, "port 1127 is taken") == "needs the Debian package sup; port 1127 is taken"
+    )
 
 
 @pytest.mark.parametrize(
