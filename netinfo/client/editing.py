@@ -9,11 +9,11 @@ transaction; every call names the instance it saw, so a change by somebody else 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from netinfo.client.domain import NAME, ROOT, Domain
-from netinfo.client.errors import NetInfoError
+from netinfo.client.errors import CommunicationError, NetInfoError
 from netinfo.client.looking import read_tree
 from netinfo.client.paths import DirectoryPath, Step, parse_path
 from netinfo.properties import values_of
@@ -171,12 +171,22 @@ async def copy_tree(domain: Domain, directory: NiId, parent: NiId) -> NiId:
 
 async def path_of(domain: Domain, directory: NiId) -> bytes:
     """The path that leads to a directory, by names; `dir: ID` for one without a name (NETINFO 6.5)."""
-    steps: list[bytes] = []
-    here = directory
-    while here.object != ROOT.object:
-        steps.append(_step_to(here.object, await domain.read(here)))
-        here = NiId(await domain.parent(here), 0)
+    steps = [_step_to(here.object, await domain.read(here)) async for here in upwards(domain, directory)]
     return b"/" + b"/".join(reversed(steps))
+
+
+async def upwards(domain: Domain, directory: NiId) -> AsyncIterator[NiId]:
+    """A directory, its parent, its parent's parent, up to the one below the root. Raises `CommunicationError` where a
+    server leads in a circle."""
+    seen: set[int] = set()
+    while directory.object != ROOT.object:
+        if directory.object in seen:
+            raise CommunicationError(
+                str(domain), f"the parents of directory {directory.object} lead in a circle."
+            )
+        seen.add(directory.object)
+        yield directory
+        directory = NiId(await domain.parent(directory), 0)
 
 
 def path_below(path: bytes, number: int, properties: Sequence[Property]) -> bytes:

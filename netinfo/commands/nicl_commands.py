@@ -266,11 +266,9 @@ async def move(session: Session, words: Words) -> None:
     """A copy under the new parent, then the original goes; numbers change. Never into itself."""
     source, parent = words
     here, target = await session.directory(source), await session.directory(parent)
-    above = target
-    while above.object:
+    async for above in editing.upwards(session.domain, target):
         if above.object == here.object:
             raise UsageError(f"{text(source)} cannot be moved below itself")
-        above = NiId(await session.domain.parent(above), 0)
     await editing.copy_tree(session.domain, here, target)
     await editing.destroy(session.domain, here)
 

@@ -216,6 +216,9 @@ def run_tool(
     except TransportError as error:
         complain(name, error)
         code = FAILED
+    except RecursionError:
+        complain(name, "the server's directories are nested without end")
+        code = FAILED
     except OSError as error:
         code = _without_output(name, error)
     finally:

@@ -8,7 +8,7 @@ import pytest
 
 from netinfo.client import editing
 from netinfo.client.domain import Domain
-from netinfo.client.errors import NetInfoError
+from netinfo.client.errors import CommunicationError, NetInfoError
 from netinfo.client.local import open_local
 from netinfo.client.looking import read_tree
 from netinfo.client.network import run
@@ -177,3 +177,15 @@ def test_a_database_without_a_server_has_neither_parent_nor_binder(domain: Domai
     run(domain.network.sleep(1000.0))
     domain.close()
     assert run(domain.root()).object == 0
+
+
+def test_parents_in_a_circle_end(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may say what it likes."""
+    ann = find(domain, b"/users/ann")
+
+    async def around(directory: NiId) -> int:
+        return {ann.object: 1, 1: ann.object}[directory.object]
+
+    monkeypatch.setattr(domain, "parent", around)
+    with pytest.raises(CommunicationError, match=rf"the parents of directory {ann.object} lead in a circle"):
+        run(editing.path_of(domain, ann))

@@ -142,6 +142,20 @@ def test_a_child_that_everything_lacks_is_left_out() -> None:
     assert [child.properties[0].values for child in users.children] == [(b"ann",), (b"7",)]
 
 
+def test_everything_in_a_circle_ends() -> None:
+    """The tools say so in a sentence (`netinfo.commands.tool.run_tool`)."""
+    world = World()
+
+    def in_a_circle(argument: Any) -> Result:
+        result: Result = world.rules.call(NETINFO.by_name["READALL"].number, argument, SUPERUSER)
+        objects = tuple(attrs.evolve(each, children=(1,)) for each in result.body.objects)
+        return Result(NiStatus.NI_OK, attrs.evolve(result.body, objects=objects))
+
+    world.instead["READALL"] = in_a_circle
+    with pytest.raises(RecursionError):
+        run(read_tree(world.domain, NiId(0, 0)))
+
+
 def not_allowed(argument: Any) -> Result:
     return Result(NiStatus.NI_PERM, None)
 

@@ -8,6 +8,7 @@ import pytest
 
 from netinfo.client.names import Portmapper
 from netinfo.commands.nidomain import host_of
+from netinfo.commands.tool import run_tool
 from tests.netinfo.served import Served
 from tests.netinfo.tools import Tool
 
@@ -142,3 +143,13 @@ def test_nidomain_bad_hosts(tool: Tool) -> None:
     assert tool("nidomain", "-c", "tag", "no-slash").code == 217
     assert host_of("srv:10111", Portmapper()) == Portmapper("srv", 10111)
     assert host_of("srv", Portmapper("x", 7)) == Portmapper("srv", 7)
+
+
+def test_directories_without_end_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    async def deeper(argv: list[str]) -> int:
+        return await deeper(argv)
+
+    with pytest.raises(SystemExit) as ended:
+        run_tool("nidump", "usage", deeper, [])
+    assert ended.value.code == 199
+    assert capsys.readouterr().err == "nidump: the server's directories are nested without end\n"
