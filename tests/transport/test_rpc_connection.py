@@ -327,6 +327,21 @@ async def test_junk_is_dropped_with_one_line_however_much_comes() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_refusals_fill_no_log_however_many_there_are() -> None:
+    class Gate(Serving):
+        def accept_tcp(self, peer: Address, local: Address) -> bool:
+            return False
+
+    async with serving(Gate(ECHO)) as (_, address):
+        with capturedLogs() as logs:
+            for _ in range(20):
+                client = await raw(address)
+                await client.ended()
+        told = [formatEvent(event) for event in logs if "refused" in event["log_format"]]
+        assert ["refused 1 connection(s) that are not admitted" in str(line) for line in told] == [True]
+
+
+@pytest_twisted.ensureDeferred
 async def test_half_a_record_and_silence_are_closed() -> None:
     async with serving(half_record=0.3, idle=1.5) as (server, address):
         half, silent, busy = await raw(address), await raw(address), await raw(address)
@@ -456,7 +471,7 @@ async def test_one_connection_too_many_closes_the_least_recently_used() -> None:
         with capturedLogs() as logs:
             newest = await raw(address)
             await clients[0].ended()
-        assert ["idle longest, is closed" in formatEvent(event) for event in logs] == [True]
+        assert ["closed 1 that were idle longest" in formatEvent(event) for event in logs] == [True]
         newest.send(record(echo_call(1, argument=b"new")))
         assert payload(await take_record(newest)) == b"new"
         assert len(server.connections) == 3

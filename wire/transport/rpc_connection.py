@@ -33,7 +33,7 @@ FEW = 32
 """Calls served before it is looked at whether it is the others' turn."""
 TURN = 0.01
 """Seconds that one connection may work before the others have their turn."""
-JUNK_LINES_EVERY = 10.0
+LINES_EVERY = 10.0
 """Seconds."""
 
 
@@ -48,17 +48,24 @@ class Shared:
     reactor: Any = None
     seconds: Callable[[], float] = time.monotonic
     """The reactor's clock, once there is one."""
-    _junk_at: float = float("-inf")
-    _junk: int = 0
+    _told: dict[str, tuple[float, int]] = attrs.Factory(dict)
+    """Lines of the log -> when each was last written, and how often there would have been one since."""
 
     def junk(self, peer: Address, why: str) -> None:
-        """Note that bytes were dropped; in the log at most a line every ten seconds, however much comes."""
-        self._junk += 1
+        """Note that bytes were dropped."""
+        self.tell(
+            "{name}: dropped {count} message(s) that are no calls, the last from {peer}: {why}", peer, why=why
+        )
+
+    def tell(self, line: str, peer: Address, **what: Any) -> None:
+        """Log what strangers cause: at most every ten seconds, however often they do, a *line* with the `count`."""
+        at, count = self._told.get(line, (float("-inf"), 0))
+        count += 1
         now = self.seconds()
-        if now - self._junk_at >= JUNK_LINES_EVERY:
-            text = "{name}: dropped {count} message(s) that are no calls, the last from {peer}: {why}"
-            log.warn(text, name=self.name, count=self._junk, peer=peer, why=why)
-            self._junk_at, self._junk = now, 0
+        if now - at >= LINES_EVERY:
+            log.warn(line, name=self.name, count=count, peer=peer, **what)
+            at, count = now, 0
+        self._told[line] = at, count
 
 
 class Connections:
@@ -88,16 +95,18 @@ class Connections:
 
     def admit(self, connection: RpcConnection) -> bool:
         """Whether a new connection may stay; may close an idle one for it."""
-        name, limits = self.shared.name, self.shared.limits
+        limits, tell = self.shared.limits, self.shared.tell
         peer, local = connection.caller.peer, connection.caller.local
         if not all(gate(peer, local) for gate in self._gates):
-            log.info("{name}: connection from {peer} refused", name=name, peer=peer)
+            tell("{name}: refused {count} connection(s) that are not admitted, the last from {peer}", peer)
             return False
         if self.per_host[peer.host] >= limits.connections_per_address and not self._make_room(peer.host):
-            log.warn("{name}: too many connections from {host}; one refused", name=name, host=peer.host)
+            tell(
+                "{name}: refused {count} connection(s), too many from one address, the last from {peer}", peer
+            )
             return False
         if len(self) >= limits.connections and not self._make_room(None):
-            log.warn("{name}: too many connections; one from {peer} refused", name=name, peer=peer)
+            tell("{name}: too many connections; refused {count}, the last from {peer}", peer)
             return False
         self._open[connection] = None
         self.per_host[peer.host] += 1
@@ -113,8 +122,8 @@ class Connections:
         )
         oldest = min(idle, key=lambda connection: connection.used, default=None)
         if oldest is not None:
-            text = "{name}: too many connections; that of {peer}, idle longest, is closed"
-            log.info(text, name=self.shared.name, peer=oldest.caller.peer)
+            line = "{name}: too many connections; closed {count} that were idle longest, the last of {peer}"
+            self.shared.tell(line, oldest.caller.peer)
             oldest.abort()
             self.forget(oldest)
             self.displaced += 1
@@ -125,8 +134,8 @@ class Connections:
         self.held += more
         while self.held > self.shared.limits.held_calls:
             greediest = max(self._open, key=lambda connection: connection.held)
-            text = "{name}: too many bytes of calls wait, most of them from {peer}; closed"
-            log.warn(text, name=self.shared.name, peer=greediest.caller.peer)
+            line = "{name}: too many bytes of calls wait; closed {count} that had most of them, the last of {peer}"
+            self.shared.tell(line, greediest.caller.peer)
             greediest.abort()
             self.forget(greediest)
 
@@ -142,8 +151,8 @@ class Connections:
             slowest = min(sending, key=lambda connection: connection.used, default=None)
             if slowest is None:
                 return
-            text = "{name}: too many bytes of replies wait to be read; {peer}, which does not, is closed"
-            log.warn(text, name=self.shared.name, peer=slowest.caller.peer)
+            line = "{name}: too many bytes of replies wait; closed {count} that were not read, the last of {peer}"
+            self.shared.tell(line, slowest.caller.peer)
             slowest.abort()
             self.forget(slowest)
             slowest.end_flow()
@@ -459,8 +468,8 @@ class RpcConnection(Protocol):
         if Wait.RESULT in self._waits:
             return
         if self._half_since is not None and self._reading and now - self._half_since > limits.half_record:
-            log.info(
-                "{name}: {peer} sent half a record; closed", name=self._shared.name, peer=self.caller.peer
+            self._shared.tell(
+                "{name}: closed {count} after half a record, the last of {peer}", self.caller.peer
             )
             self.abort()
         elif now - self.used > limits.idle:

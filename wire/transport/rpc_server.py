@@ -178,9 +178,7 @@ class RpcDatagrams(DatagramProtocol):
             self._reply(addr, outcome)
         elif len(self._waiting) >= shared.limits.waiting_datagrams:
             close_chunks(outcome.result)
-            log.warn(
-                "{name}: too many calls over UDP wait; one of {peer} dropped", name=shared.name, peer=peer
-            )
+            shared.tell("{name}: too many calls over UDP wait; dropped {count}, the last of {peer}", peer)
         else:
             self._waiting.add(key)
             waiting = Deferred.fromCoroutine(caller.finish(outcome))
