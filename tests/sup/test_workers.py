@@ -84,9 +84,14 @@ def test_one_that_is_killed_is_replaced(tmp_path: Path) -> None:
 def test_they_end_with_their_parent(tmp_path: Path) -> None:
     parent = in_a_process(tmp_path, 2, "wait")
     wait_until(lambda: len(workers(tmp_path)) == 2, "two workers")
+    processes = workers(tmp_path).values()
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
-    wait_until(lambda: not any(is_running(process) for process in workers(tmp_path).values()), "their end")
+    try:
+        wait_until(lambda: not any(map(is_running, processes)), "their end", seconds=20)
+    finally:
+        for process in filter(is_running, processes):
+            os.kill(process, signal.SIGKILL)
 
 
 def is_running(process: int) -> bool:
