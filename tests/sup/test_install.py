@@ -709,7 +709,13 @@ def test_a_directory_on_another_file_system(bench: Make, tmp_path: Path) -> None
     """Files cannot be renamed into it: they are copied, and are still never half there."""
     import subprocess
 
-    b = bench(durability=IN_BATCHES)
+    synced: list[str] = []
+
+    def noted(fd: int) -> None:
+        synced.append(os.readlink(f"/dev/fd/{fd}"))
+        os.fsync(fd)
+
+    b = bench(durability=Durability(noted, IN_BATCHES.barrier))
     (b.top / "m").mkdir()
     if subprocess.run(
         ["mount", "-t", "tmpfs", "tmpfs", b.top / "m"], capture_output=True, check=False
@@ -736,6 +742,7 @@ def test_a_directory_on_another_file_system(bench: Make, tmp_path: Path) -> None
         assert (stat.S_IMODE(found.st_mode), found.st_mtime) == (0o4751, MTIME)
         assert (b.top / "b").read_text() == (b.top / "m/c").read_text() == "data"
         assert os.readlink(b.top / "m/l") == "a"
+        assert synced[-1] == str(b.top / "m")
         assert (b.top / "m/brought").read_text() == "new"
         assert (b.top / "m/foreign/file").read_text() == "old"
         assert sorted(path.name for path in (b.top / "m").iterdir()) == ["a", "brought", "c", "foreign", "l"]
