@@ -28,6 +28,7 @@ from netinfo.rawformat import Branch, plant
 from netinfo.registration import set_mappings, unset_mappings
 from netinfo.server import SUFFIX, DomainServer, database_of, open_database
 from netinfo.settings import Settings
+from netinfo.store import StoreError
 from netinfo.superuser import OwnAddresses
 from wire.formats.netinfo import NETINFO, Binding
 from wire.formats.nibind import NIBIND, REGISTRATION_LIMIT, BindArgs, CloneArgs, Registration
@@ -157,11 +158,19 @@ class Host:
     async def start_stored(self) -> None:
         """Serve every domain of the state directory, which is made if it is not there.
 
-        Raises ListenError, StoreError and OSError.
+        A database that cannot be used is told in the log, and keeps no other domain from being served. Raises
+        ListenError, OSError, and StoreError where no domain can be served.
         """
         self._make_state()
+        failure: StoreError | None = None
         for tag in self.stored():
-            await self.start_domain(tag, Branch())
+            try:
+                await self.start_domain(tag, Branch())
+            except StoreError as error:
+                log.error("domain {tag} is not served: {error}", tag=tag.decode(), error=error)
+                failure = failure or error
+        if failure is not None and not self.servers:
+            raise failure
 
     async def stop(self) -> None:
         """Close everything; what was acknowledged is on disk."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
-from twisted.logger import capturedLogs, eventAsText
+from twisted.logger import LogLevel, capturedLogs, eventAsText
 
 from netinfo.binder import DomainError
 from netinfo.client.domain import Domain
@@ -211,6 +211,20 @@ async def test_a_database_that_is_none_is_refused(tmp_path: Path) -> None:
     async with served.host(state=tmp_path) as host:
         with pytest.raises(StoreError, match=r"network.db"):
             await host.start_stored()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_database_that_is_none_keeps_no_other_from_being_served(tmp_path: Path) -> None:
+    async with served.host(state=tmp_path) as host:
+        await host.start_domain(b"network", sample(b"network", "127.0.0.1"))
+    (tmp_path / "local.db").write_bytes(b"not a database, but something else that somebody put here" * 9)
+    async with served.host(state=tmp_path) as host:
+        with capturedLogs() as logs:
+            await host.start_stored()
+        told = [eventAsText(event) for event in logs if event["log_level"] is LogLevel.error]
+        assert ["domain local is not served" in line and "local.db" in line for line in told] == [True]
+        assert list(host.servers) == [b"network"]
+        assert (host.registry.find(b"local"), bool(host.registry.find(b"network"))) == (None, True)
 
 
 @pytest_twisted.ensureDeferred
