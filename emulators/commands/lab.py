@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
         console = Console(reactor, running, name) if config.console else None
         if console is not None:
             await console.start(config.console_port)
-        show(name, running, console.url if console is not None else None)
+        with suppress(OSError, SystemExit):  # rich exits where nobody reads any more; serving goes on
+            show(name, running, console.url if console is not None else None)
         sweeping = LoopingCall(lambda: requests.sweep(time.time()))
         sweeping.start(1.0, now=False)
 
@@ -161,7 +163,8 @@ def _serve(name: str, config: LabConfig, directory: Path, fresh: bool, user: str
             if console is not None:
                 await console.stop()
             await running.stop()
-            click.echo("The lab has ended.")
+            with suppress(OSError):  # as with `| tee`, which the same Ctrl-C has ended
+                click.echo("The lab has ended.")
 
         return stop
 

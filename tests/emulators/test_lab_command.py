@@ -22,6 +22,7 @@ from emulators.commands.lab import account_of_lab
 from emulators.hints import PACKAGES, real_program
 from emulators.state import MARKER
 from tests.emulators.running import (
+    READY,
     RunningLab,
     environment,
     failing_lab,
@@ -325,6 +326,32 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> Non
         assert "Traceback" not in lab.logged
         with socket.create_server((lab.listen, lab.port("supfilesrv -P"))):
             pass
+
+
+@pytest.mark.parametrize("lines", [0, 100])
+def test_a_reader_that_goes_away_stops_nothing(past: Past, tmp_path: Path, lines: int) -> None:
+    """As with `make lab | tee class.log`: the same Ctrl-C ends both."""
+    command = lab_command(
+        "--listen", past.listen, "--port-base", "0", "--state", past.copy(tmp_path), *user_options()
+    )
+    lab = subprocess.Popen(
+        [*command, "--no-console"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert lab.stdout is not None
+    assert lab.stderr is not None
+    while lines and READY not in lab.stdout.readline():
+        assert lab.poll() is None
+    lab.stdout.close()
+    while "domain network" not in lab.stderr.readline():
+        assert lab.poll() is None
+    lab.send_signal(signal.SIGINT)
+    said = lab.stderr.read()
+    lab.stderr.close()
+    assert (lab.wait(timeout=30), "Traceback" in said, "critical" in said) == (0, False, False), said
 
 
 def test_ctrl_c_with_connected_clients(tmp_path: Path) -> None:
