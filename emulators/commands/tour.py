@@ -100,7 +100,10 @@ class _Walk:
         try:
             state = open_state(self._directory, "127.0.0.1", fresh=False)
         except StateError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(
+                f"A tour cannot keep its files in {tempfile.gettempdir()}: set TMPDIR to a directory that can be "
+                "written, and has no blank in its name."
+            ) from error
         lab = Lab(self._reactor, LabConfig(port_base=0, sup_debug_port=False), state)
         lab.watcher.listeners.append(self._heard.append)
         try:

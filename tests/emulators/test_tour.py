@@ -33,6 +33,16 @@ def test_the_tour_shows_both_protocols_and_leaves_nothing(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == []
 
 
+def test_a_folder_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "my folder"
+    folder.mkdir()
+    ran = subprocess.run(
+        TOUR, capture_output=True, text=True, timeout=60, check=False, env=environment(TMPDIR=str(folder))
+    )
+    assert (ran.returncode, f"in {folder}: set TMPDIR" in ran.stderr) == (1, True)
+    assert "--state" not in ran.stderr
+
+
 def test_the_tour_needs_no_port_that_others_may_have(tmp_path: Path) -> None:
     """Two at once, as in a class."""
     tours = [
