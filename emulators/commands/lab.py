@@ -20,7 +20,7 @@ from wire.transport.tap import Tap
 ADVICE = {
     errno.EADDRINUSE: "Is another lab running, or at port 111 the system's rpcbind? Stop it, or choose other ports: "
     "--port-base 20000, or 0 for any free.",
-    errno.EACCES: "Start the lab as root, or without --historic-ports: then each port is 10000 + the historic one.",
+    errno.EACCES: "Without --historic-ports each is 10000 + the historic one.",
     errno.EADDRNOTAVAIL: "Give --listen an address of this machine, or 0.0.0.0 for all of them.",
 }
 """What to do where a port cannot be opened, by the system's error number."""

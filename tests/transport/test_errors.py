@@ -11,7 +11,7 @@ from wire.transport.errors import IdleTimeout, ListenError, PeerGoaway, RpcAccep
     ("number", "text"),
     [
         (errno.EADDRINUSE, "TCP port 111 on 127.0.0.1 is already in use by another program."),
-        (errno.EACCES, "TCP port 111 on 127.0.0.1 is reserved: only a privileged program may listen there."),
+        (errno.EACCES, "TCP port 111 on 127.0.0.1 is reserved: start as root, or choose a port above 1023."),
         (
             errno.EADDRNOTAVAIL,
             "TCP port 111 on 127.0.0.1 cannot be opened: this machine has no such address.",

@@ -32,7 +32,7 @@ class ListenError(TransportError):
         if error.errno == errno.EADDRINUSE:
             text = f"{where} is already in use by another program."
         elif error.errno == errno.EACCES:
-            text = f"{where} is reserved: only a privileged program may listen there."
+            text = f"{where} is reserved: start as root, or choose a port above 1023."
         elif error.errno == errno.EADDRNOTAVAIL:
             text = f"{where} cannot be opened: this machine has no such address."
         elif isinstance(error, gaierror):  # its numbers are not the system's
