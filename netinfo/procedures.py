@@ -372,6 +372,8 @@ def renameprop(domain: Domain, argument: RenamePropArgs, caller: Caller) -> NiId
     found = fetch_current(domain, argument.id)
     prop = property_at(found, argument.index)
     domain.access.directory_write(identity, found)
+    if prop.name == HIDDEN and not domain.access.sees_passwords(domain.tree, caller):
+        raise StatusError(NiStatus.NI_PERM)  # whose values would be shown under any other name
     renamed = Property(c_string(argument.name), prop.values)
     return store(
         domain,

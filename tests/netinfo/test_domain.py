@@ -511,6 +511,16 @@ def test_write_of_one_who_saw_no_password_keeps_it() -> None:
     assert b.properties(6) == (prop("passwd"),)  # who sees it may empty it
 
 
+def test_one_who_sees_no_password_cannot_give_it_another_name() -> None:
+    b = hidden()
+    b("CREATEPROP", n.CreatePropArgs(b.id(6), prop("_writers", "ann"), NI_INDEX_NULL), SU)
+    before = b.properties(6)
+    assert b("RENAMEPROP", n.RenamePropArgs(b.id(6), 1, b"shown"), ANN) == refused(S.NI_PERM)
+    assert b.properties(6) == before
+    assert b("RENAMEPROP", n.RenamePropArgs(b.id(6), 2, b"number"), ANN).status == S.NI_OK
+    assert b("RENAMEPROP", n.RenamePropArgs(b.id(6), 1, b"shown"), SU).status == S.NI_OK
+
+
 def test_replies_do_not_mix_what_two_callers_see() -> None:
     b = hidden()
     own = attrs.evolve(ANON, own=True)
