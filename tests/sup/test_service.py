@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,17 @@ async def opening(stream: MessageStream, base: Path, collection: bytes = b"demo"
     return setup
 
 
+@asynccontextmanager
+async def serving(server: FileServer, after_one: Callable[[], None] | None = None) -> AsyncIterator[Address]:
+    """Where `server` listens; nothing is left of it afterwards."""
+    listening = await server.listen("127.0.0.1", 0, after_one=after_one)
+    try:
+        yield listening.address
+    finally:
+        await listening.stop()
+        server.stop_threads()
+
+
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     (tmp_path / "sup/demo").mkdir(parents=True)
@@ -118,9 +131,8 @@ async def test_a_session_over_tcp(base: Path, order: str) -> None:
     server = FileServer(
         reactor, ServerConfig(bases=(str(base),)), SharedSlots(2), taps=[heard.append], trace=3
     )
-    listening = await server.listen("127.0.0.1", 0)
-    try:
-        stream = await connect_sup(reactor, listening.address)
+    async with serving(server) as address:
+        stream = await connect_sup(reactor, address)
         stream.params = SupParams(order=order)
         await opening(stream, base)
         stream.send(Refuse(()))
@@ -142,9 +154,6 @@ async def test_a_session_over_tcp(base: Path, order: str) -> None:
         assert len(got) == 301
         for name, content in got.items():
             assert (base / os.fsdecode(name)).read_bytes() == content
-    finally:
-        await listening.stop()
-        server.stop_threads()
     assert heard[0].kind == "open"
 
 
@@ -152,35 +161,27 @@ async def test_a_session_over_tcp(base: Path, order: str) -> None:
 async def test_clients_that_may_not_connect(base: Path) -> None:
     config = ServerConfig(bases=(str(base),), clients=("192.0.2.0/24",))
     server = FileServer(reactor, config, SharedSlots(2), tell_connections=True)
-    listening = await server.listen("127.0.0.1", 0)
-    try:
-        stream = await connect_sup(reactor, listening.address)
+    async with serving(server) as address:
+        stream = await connect_sup(reactor, address)
         stream.send_probe()
         stream.send(Signon(8, 26, b"x"))
         with pytest.raises(ConnectionClosed):
             await stream.receive(SignonAck)
         await stream.finish()
-    finally:
-        await listening.stop()
-        server.stop_threads()
 
 
 @pytest_twisted.ensureDeferred
 async def test_one_connection_only(base: Path) -> None:
     served: Deferred[None] = Deferred()
     server = FileServer(reactor, ServerConfig(bases=(str(base),)), SharedSlots(2))
-    listening = await server.listen("127.0.0.1", 0, after_one=lambda: served.callback(None))
-    try:
-        stream = await connect_sup(reactor, listening.address)
+    async with serving(server, after_one=lambda: served.callback(None)) as address:
+        stream = await connect_sup(reactor, address)
         await opening(stream, base)
         with pytest.raises(Exception, match="refused"):
-            await connect_sup(reactor, listening.address)
+            await connect_sup(reactor, address)
         assert not served.called
         await stream.finish()
         await served
-    finally:
-        await listening.stop()
-        server.stop_threads()
 
 
 async def listed(stream: MessageStream) -> int:
@@ -199,31 +200,29 @@ async def test_walks_keep_no_other_session_waiting(base: Path, monkeypatch: pyte
         return walk(*arguments, **options)
 
     server = FileServer(reactor, ServerConfig(bases=(str(base),)), SharedSlots(64))
-    listening = await server.listen("127.0.0.1", 0)
-    try:
-        early, *others = [await connect_sup(reactor, listening.address) for _ in range(2 * WALKING_THREADS)]
-        await opening(early, base)
-        assert await listed(early) == 302
-        monkeypatch.setattr("sup.collection.walk", endless_walk)
-        waiting = []
-        for stream in others:
-            await opening(stream, base)
-            waiting.append(Deferred.fromCoroutine(listed(stream)))
-        early.send(Need((NeedEntry(b"data/long", 0),)), Compress(0), Send())
-        await early.receive(Deny)
-        recv = await early.receive(Recv)
-        pieces: list[bytes] = []
-        await early.receive_file(recv.size or 0, pieces.append)
-        assert len(b"".join(pieces)) == 3_000_000
-        assert not any(each.called for each in waiting)
-        may_end.set()
-        assert await gatherResults(waiting) == [302] * len(others)
-        for stream in (early, *others):
-            await stream.finish()
-    finally:
-        may_end.set()
-        await listening.stop()
-        server.stop_threads()
+    async with serving(server) as address:
+        try:
+            early, *others = [await connect_sup(reactor, address) for _ in range(2 * WALKING_THREADS)]
+            await opening(early, base)
+            assert await listed(early) == 302
+            monkeypatch.setattr("sup.collection.walk", endless_walk)
+            waiting = []
+            for stream in others:
+                await opening(stream, base)
+                waiting.append(Deferred.fromCoroutine(listed(stream)))
+            early.send(Need((NeedEntry(b"data/long", 0),)), Compress(0), Send())
+            await early.receive(Deny)
+            recv = await early.receive(Recv)
+            pieces: list[bytes] = []
+            await early.receive_file(recv.size or 0, pieces.append)
+            assert len(b"".join(pieces)) == 3_000_000
+            assert not any(each.called for each in waiting)
+            may_end.set()
+            assert await gatherResults(waiting) == [302] * len(others)
+            for stream in (early, *others):
+                await stream.finish()
+        finally:
+            may_end.set()
 
 
 @pytest_twisted.ensureDeferred
@@ -237,32 +236,30 @@ async def test_packing_keeps_no_other_session_waiting(base: Path, monkeypatch: p
 
     monkeypatch.setattr("sup.sending._packed", endless)
     server = FileServer(reactor, ServerConfig(bases=(str(base),)), SharedSlots(64))
-    listening = await server.listen("127.0.0.1", 0)
-    try:
-        early, *others = [await connect_sup(reactor, listening.address) for _ in range(2 * PACKING_THREADS)]
-        waiting = []
-        for stream in (early, *others):
-            await opening(stream, base)
-            assert await listed(stream) == 302
-            stream.send(Need((NeedEntry(b"data/long", 0),)))
-            await stream.receive(Deny)
-        for stream in others:
-            stream.send(Compress(1), Send())
-            waiting.append(Deferred.fromCoroutine(stream.receive(Recv)))
-        early.send(Compress(0), Send())
-        recv = await early.receive(Recv)
-        pieces: list[bytes] = []
-        await early.receive_file(recv.size or 0, pieces.append)
-        assert len(b"".join(pieces)) == 3_000_000
-        assert not any(each.called for each in waiting)
-        may_end.set()
-        assert {recv.name for recv in await gatherResults(waiting)} == {b"data/long"}
-        for stream in (early, *others):
-            await stream.finish()
-    finally:
-        may_end.set()
-        await listening.stop()
-        server.stop_threads()
+    async with serving(server) as address:
+        try:
+            early, *others = [await connect_sup(reactor, address) for _ in range(2 * PACKING_THREADS)]
+            waiting = []
+            for stream in (early, *others):
+                await opening(stream, base)
+                assert await listed(stream) == 302
+                stream.send(Need((NeedEntry(b"data/long", 0),)))
+                await stream.receive(Deny)
+            for stream in others:
+                stream.send(Compress(1), Send())
+                waiting.append(Deferred.fromCoroutine(stream.receive(Recv)))
+            early.send(Compress(0), Send())
+            recv = await early.receive(Recv)
+            pieces: list[bytes] = []
+            await early.receive_file(recv.size or 0, pieces.append)
+            assert len(b"".join(pieces)) == 3_000_000
+            assert not any(each.called for each in waiting)
+            may_end.set()
+            assert {recv.name for recv in await gatherResults(waiting)} == {b"data/long"}
+            for stream in (early, *others):
+                await stream.finish()
+        finally:
+            may_end.set()
 
 
 @pytest_twisted.ensureDeferred
@@ -280,23 +277,21 @@ async def test_name_servers_keep_no_other_session_waiting(
     (base / "sup/named").mkdir()
     (base / "sup/named/host").write_text("slow.example\n")
     server = FileServer(reactor, ServerConfig(bases=(str(base),)), SharedSlots(64))
-    listening = await server.listen("127.0.0.1", 0)
-    try:
-        early, *others = [await connect_sup(reactor, listening.address) for _ in range(2 * MOMENTARY_THREADS)]
-        waiting = []
-        for stream in others:
-            waiting.append(Deferred.fromCoroutine(opening(stream, base, b"named")))
-        await opening(early, base)
-        assert await listed(early) == 302
-        assert not any(each.called for each in waiting)
-        may_end.set()
-        await gatherResults(waiting)
-        for stream in (early, *others):
-            await stream.finish()
-    finally:
-        may_end.set()
-        await listening.stop()
-        server.stop_threads()
+    async with serving(server) as address:
+        try:
+            early, *others = [await connect_sup(reactor, address) for _ in range(2 * MOMENTARY_THREADS)]
+            waiting = []
+            for stream in others:
+                waiting.append(Deferred.fromCoroutine(opening(stream, base, b"named")))
+            await opening(early, base)
+            assert await listed(early) == 302
+            assert not any(each.called for each in waiting)
+            may_end.set()
+            await gatherResults(waiting)
+            for stream in (early, *others):
+                await stream.finish()
+        finally:
+            may_end.set()
 
 
 @pytest_twisted.ensureDeferred
